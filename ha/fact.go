@@ -1,0 +1,70 @@
+package ha
+
+import (
+	"github.com/wgbgp/wgbgp/bgp"
+	"github.com/wgbgp/wgbgp/tgwconnect"
+	"github.com/wgbgp/wgbgp/wg"
+)
+
+// Fact is one observation. A newer fact about the same thing replaces the
+// older one; facts about different things commute.
+type Fact interface{ fact() }
+
+// DeviceObserved is a dump of a WireGuard interface, or the news that it could
+// not be read (then State.Name is set and nothing else).
+type DeviceObserved struct {
+	State wg.DeviceState
+	Err   string
+}
+
+// ProbeObserved is the outcome of one probe round. For a heartbeat OK means
+// that the packet was sent.
+type ProbeObserved struct{ wg.ProbeResult }
+
+// NeighborObserved is the state of a BGP session.
+type NeighborObserved struct{ bgp.NeighborState }
+
+// PathsChanged is a batch of changes of the Adj-RIBs-In after policy.
+type PathsChanged struct{ Changes []bgp.PathChange }
+
+// TunnelObserved is the state of a GRE tunnel.
+type TunnelObserved struct{ tgwconnect.TunnelState }
+
+// WireGuardApplied reports what of Plan's device is now true. Plan is the plan
+// that was attempted.
+type WireGuardApplied struct {
+	Plan *Plan
+	wg.Applied
+}
+
+// RoutesApplied reports what of Plan's routes is now true.
+type RoutesApplied struct {
+	Plan *Plan
+	bgp.RoutesApplied
+}
+
+// AnnounceApplied reports what of Plan's announcements is now true.
+type AnnounceApplied struct {
+	Plan *Plan
+	bgp.AnnounceApplied
+}
+
+// SiteSet is an operator's order about one site.
+type SiteSet struct {
+	Site     string
+	Disabled bool
+}
+
+// Draining is the order to leave: nothing is announced any more.
+type Draining struct{ On bool }
+
+func (DeviceObserved) fact()   {}
+func (ProbeObserved) fact()    {}
+func (NeighborObserved) fact() {}
+func (PathsChanged) fact()     {}
+func (TunnelObserved) fact()   {}
+func (WireGuardApplied) fact() {}
+func (RoutesApplied) fact()    {}
+func (AnnounceApplied) fact()  {}
+func (SiteSet) fact()          {}
+func (Draining) fact()         {}
