@@ -2,6 +2,7 @@ package bgp
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -30,7 +31,7 @@ const (
 type LargeCommunity struct{ Global, Data1, Data2 uint32 }
 
 // Attrs are the path attributes that survive a crossing of the gateway.
-// Two Attrs values are immutable once shared; they are compared by value.
+// A value is immutable once shared, so that many paths can point to one.
 type Attrs struct {
 	Origin      Origin
 	ASPath      []ASN // AS_SEQUENCE, nearest first; sets are flattened behind it
@@ -47,9 +48,9 @@ type Path struct {
 	Prefix   netip.Prefix // masked
 	Neighbor string       // Neighbor.Name
 	NextHop  netip.Addr   // as received; forwarding resolves by neighbor, not by this
-	Attrs    Attrs
-	Since    time.Time // when this neighbor first gave this prefix without interruption
-	Stale    bool      // kept under graceful restart (RFC 4724)
+	Attrs    *Attrs       // shared between paths; nil only in a withdrawal
+	Since    time.Time    // when this neighbor first gave this prefix without interruption
+	Stale    bool         // kept under graceful restart (RFC 4724)
 }
 
 // Rejected is a path that import policy refused, kept for "why".
@@ -71,7 +72,7 @@ type PathChange struct {
 // attributes of the path it stands for; each Export adds what one group sees.
 type Announcement struct {
 	Prefix netip.Prefix // masked
-	Attrs  Attrs        // learned attributes carried over; LocalPref and MED here are not sent to eBGP
+	Attrs  *Attrs       // learned attributes carried over, never nil; LocalPref and MED here are not sent to eBGP
 	To     []Export     // sorted by Group, no duplicates, never empty
 	Except []string     // neighbor names (sorted) that must not be sent this although in a group
 }
@@ -94,4 +95,16 @@ type AnnounceApplied struct {
 	Failed map[netip.Prefix]string
 	// NeighborErrors lists neighbors that could not be configured, by name.
 	NeighborErrors map[string]string
+}
+
+// Equal compares attributes by value.
+func (a *Attrs) Equal(b *Attrs) bool {
+	if a == b {
+		return true
+	}
+	if a == nil || b == nil {
+		return false
+	}
+	return a.Origin == b.Origin && a.MED == b.MED && a.HasMED == b.HasMED && a.LocalPref == b.LocalPref &&
+		slices.Equal(a.ASPath, b.ASPath) && slices.Equal(a.Communities, b.Communities) && slices.Equal(a.Large, b.Large)
 }

@@ -49,7 +49,7 @@ type Peer struct {
 	PresharedKey PresharedKey
 	Endpoint     Endpoint       // zero: the peer finds us
 	Keepalive    time.Duration  // whole seconds, 0: off
-	AllowedIPs   []netip.Prefix // masked, sorted by CompareAllowed, no prefix on two peers
+	AllowedIPs   []netip.Prefix // masked, sorted by address then length, no prefix on two peers
 	// Dead permits resolving the endpoint's name again and writing the result.
 	// A live peer's endpoint belongs to WireGuard's roaming and is never written.
 	Dead bool
