@@ -1,0 +1,252 @@
+package api
+
+import (
+	"encoding/json"
+	"math"
+	"net/netip"
+	"time"
+)
+
+// Schema is the first field of every answer. A client refuses any other.
+const Schema = "wgbgp/1"
+
+// List is a slice whose JSON form is never null.
+type List[T any] []T
+
+// MarshalJSON writes [] for nil.
+func (l List[T]) MarshalJSON() ([]byte, error) {
+	if l == nil {
+		return []byte("[]"), nil
+	}
+	return json.Marshal([]T(l))
+}
+
+// Stamp is a moment with its age when the answer was made. The age comes from
+// the monotonic clock and is right even if the wall clock stepped since.
+type Stamp struct {
+	Time       time.Time `json:"time"`
+	AgeSeconds float64   `json:"age_seconds"`
+}
+
+// At is the stamp of t as seen at now; a zero t gives a zero Stamp, which is
+// left out of JSON.
+func At(t, now time.Time) Stamp {
+	if t.IsZero() {
+		return Stamp{}
+	}
+	age := math.Round(max(0, now.Sub(t).Seconds())*1000) / 1000
+	return Stamp{Time: t.UTC().Round(time.Millisecond), AgeSeconds: age}
+}
+
+// IsZero reports whether there is no such moment.
+func (s Stamp) IsZero() bool { return s.Time.IsZero() }
+
+// Age is the age as a duration.
+func (s Stamp) Age() time.Duration { return time.Duration(s.AgeSeconds * float64(time.Second)) }
+
+// Status is the one-screen summary.
+type Status struct {
+	Schema   string        `json:"schema"`
+	Host     string        `json:"host"`
+	Version  string        `json:"version"`
+	ASN      uint32        `json:"asn"`
+	RouterID netip.Addr    `json:"router_id"`
+	Region   string        `json:"region"`
+	Started  Stamp         `json:"started,omitzero"`
+	Gen      uint64        `json:"generation"` // of the latest plan
+	Draining bool          `json:"draining"`
+	Sites    SiteCounts    `json:"sites"`
+	Sessions SessionCounts `json:"sessions"`
+	Prefixes PrefixCounts  `json:"prefixes"`
+	Config   ConfigStatus  `json:"config"`
+	Edges    List[Edge]    `json:"edges"`
+	Tunnels  List[Tunnel]  `json:"tunnels"`
+	Alarms   List[Alarm]   `json:"alarms"`
+	Sysctls  List[Sysctl]  `json:"sysctl_problems"`
+}
+
+// SiteCounts counts sites by verdict; Disabled ones are counted only there.
+type SiteCounts struct {
+	Total      int `json:"total"`
+	Up         int `json:"up"`
+	Suspect    int `json:"suspect"`
+	Down       int `json:"down"`
+	Idle       int `json:"idle"`
+	Suppressed int `json:"suppressed"`
+	Disabled   int `json:"disabled"`
+}
+
+// SessionCounts counts BGP sessions.
+type SessionCounts struct {
+	Total       int `json:"total"`
+	Established int `json:"established"` // without those in Policy
+	Policy      int `json:"policy"`      // Established, exchanging nothing (RFC 8212)
+}
+
+// PrefixCounts counts prefixes.
+type PrefixCounts struct {
+	Learned   int `json:"learned"`   // paths accepted from all neighbors
+	Announced int `json:"announced"` // prefixes in the plan's announcements
+	Withheld  int `json:"withheld"`  // known, not announced or not installed
+	Routes    int `json:"routes"`    // installed in the kernel by us
+}
+
+// ConfigStatus says which configuration runs.
+type ConfigStatus struct {
+	File      string `json:"file"`
+	Loaded    Stamp  `json:"loaded,omitzero"`      // when the running one was taken over
+	Attempted Stamp  `json:"last_reload,omitzero"` // latest attempt, successful or not
+	Error     string `json:"last_reload_error"`    // empty: the latest attempt succeeded
+}
+
+// Edge is the state of one edge: which plan it has carried out, and its error.
+type Edge struct {
+	Name  string `json:"name"`
+	Gen   uint64 `json:"generation"`
+	OK    bool   `json:"ok"`
+	Error string `json:"error"`
+}
+
+// Tunnel is a GRE tunnel toward a transit gateway.
+type Tunnel struct {
+	Name    string     `json:"name"`
+	Backend string     `json:"backend"`
+	Local   netip.Addr `json:"local"`
+	Remote  netip.Addr `json:"remote"`
+	Up      bool       `json:"up"`
+	MTU     int        `json:"mtu"`
+	Rx      uint64     `json:"rx_packets"`
+	Tx      uint64     `json:"tx_packets"`
+	Dropped uint64     `json:"dropped_packets"`
+	Error   string     `json:"error"`
+}
+
+// Alarm is a condition somebody should look at.
+type Alarm struct {
+	Name  string `json:"name"` // stable word, e.g. "prefix-quota"
+	Text  string `json:"text"`
+	Since Stamp  `json:"since,omitzero"`
+}
+
+// Sysctl is a kernel setting that forwarding needs and that is wrong.
+type Sysctl struct {
+	Name string `json:"name"` // e.g. "net.ipv4.ip_forward"
+	Have string `json:"have"`
+	Want string `json:"want"`
+	Text string `json:"text"` // why it matters
+}
+
+// Peer states, the fixed words of the CLI.
+const (
+	PeerUp         = "up"
+	PeerIdle       = "idle"
+	PeerStalled    = "stalled" // failing, not yet long enough to be down
+	PeerDown       = "down"
+	PeerDraining   = "draining"
+	PeerDisabled   = "disabled"
+	PeerSuppressed = "suppressed"
+	PeerForeign    = "foreign" // not ours; left alone
+)
+
+// Peer is one WireGuard peer.
+type Peer struct {
+	Name             string          `json:"name"` // site name, empty for a foreign peer
+	PublicKey        string          `json:"public_key"`
+	Interface        string          `json:"interface"`
+	Backend          string          `json:"backend"`             // "kernel", "userspace"
+	Mode             string          `json:"mode"`                // "synced", "open"
+	Endpoint         string          `json:"endpoint"`            // present one, empty: never heard of
+	Configured       string          `json:"configured_endpoint"` // empty: the peer finds us
+	KeepaliveSeconds int             `json:"keepalive_seconds"`
+	Handshake        Stamp           `json:"handshake,omitzero"`
+	RxBytes          uint64          `json:"rx_bytes"`
+	TxBytes          uint64          `json:"tx_bytes"`
+	RTTMillis        float64         `json:"rtt_ms"` // of the latest answered probe, 0: none
+	State            string          `json:"state"`
+	Since            Stamp           `json:"since,omitzero"`
+	Reason           string          `json:"reason"`
+	Detail           string          `json:"detail"`
+	PrefixesIn       int             `json:"prefixes_in"`  // accepted from the site
+	PrefixesOut      int             `json:"prefixes_out"` // announced to the site
+	AllowedIPs       List[AllowedIP] `json:"allowed_ips"`
+	Error            string          `json:"error"` // the peer could not be set
+}
+
+// Sources of an allowed IP or of a site's prefix.
+const (
+	SourceConfigured = "configured"
+	SourceLearned    = "learned"
+	SourceForeign    = "foreign"
+)
+
+// AllowedIP is one line of the ledger of a peer.
+type AllowedIP struct {
+	Prefix  netip.Prefix `json:"prefix"`
+	Source  string       `json:"source"`
+	InPlace bool         `json:"in_place"`
+	Reason  string       `json:"reason"` // why not in place, or why foreign
+	Detail  string       `json:"detail"`
+}
+
+// Site is a remote place and what is done about its prefixes.
+type Site struct {
+	Name        string           `json:"name"`
+	Description string           `json:"description"`
+	Interface   string           `json:"interface"`
+	PublicKey   string           `json:"public_key"`
+	Neighbor    string           `json:"neighbor"` // BGP neighbor inside the tunnel, empty: none
+	Role        string           `json:"role"`
+	Group       string           `json:"group"`
+	Disabled    bool             `json:"disabled"`
+	Verdict     string           `json:"verdict"`
+	Since       Stamp            `json:"since,omitzero"`
+	Reason      string           `json:"reason"`
+	Detail      string           `json:"detail"`
+	Prefixes    List[SitePrefix] `json:"prefixes"`
+}
+
+// SitePrefix is one prefix of a site.
+type SitePrefix struct {
+	Prefix    netip.Prefix `json:"prefix"`
+	Source    string       `json:"source"`
+	Announced bool         `json:"announced"`
+	Rank      string       `json:"rank"`   // when announced
+	Reason    string       `json:"reason"` // when withheld
+	Detail    string       `json:"detail"`
+}
+
+// StatePolicy is the state shown for a session that is Established and
+// exchanges nothing because it has no policy (RFC 8212).
+const StatePolicy = "Policy"
+
+// Neighbor is one BGP session.
+type Neighbor struct {
+	Name             string       `json:"name"`
+	Kind             string       `json:"kind"` // "tgw", "site", "fleet", "router"
+	Group            string       `json:"group"`
+	Site             string       `json:"site"`
+	Address          netip.Addr   `json:"address"`
+	LocalAddress     netip.Addr   `json:"local_address"`
+	RouterID         netip.Addr   `json:"router_id"`
+	ASN              uint32       `json:"asn"`
+	LocalASN         uint32       `json:"local_asn"`
+	Families         List[string] `json:"families"` // "ipv4", "ipv6"
+	State            string       `json:"state"`    // RFC 4271 name, or StatePolicy
+	Hint             string       `json:"hint"`     // what to do about the state
+	Since            Stamp        `json:"since,omitzero"`
+	LossReason       string       `json:"last_loss_reason"` // of the latest fall from Established
+	HoldTimeSeconds  int          `json:"hold_time_seconds"`
+	KeepaliveSeconds int          `json:"keepalive_seconds"`
+	EndOfRIB4        bool         `json:"end_of_rib_ipv4"`
+	EndOfRIB6        bool         `json:"end_of_rib_ipv6"`
+	MaxPrefixes      uint32       `json:"max_prefixes"` // per family, 0: no limit
+	Received         uint32       `json:"received"`
+	Accepted         uint32       `json:"accepted"`
+	Rejected         uint32       `json:"rejected"`
+	Announced        uint32       `json:"announced"`
+	MessagesIn       uint64       `json:"messages_in"`
+	MessagesOut      uint64       `json:"messages_out"`
+	UpdatesOut       uint64       `json:"updates_out"`
+	BFD              string       `json:"bfd"`   // session state, empty: not in use
+	Error            string       `json:"error"` // the neighbor could not be configured
+}

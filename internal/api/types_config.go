@@ -1,0 +1,97 @@
+package api
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Kinds of event.
+const (
+	EventAnnounce = "announce"
+	EventWithdraw = "withdraw"
+	EventUp       = "up"       // a site
+	EventDown     = "down"     // a site
+	EventVerdict  = "verdict"  // any other change of a site's verdict
+	EventSession  = "session"  // a BGP session
+	EventRoute    = "route"    // a kernel route
+	EventTunnel   = "tunnel"   // a GRE tunnel
+	EventConfig   = "config"   // a reload, successful or not
+	EventOperator = "operator" // an order given through this API
+	EventAlarm    = "alarm"
+	EventEdge     = "edge"   // an edge failed or recovered
+	EventLost     = "lost"   // events were lost between the previous one and this
+	EventSystem   = "system" // start, stop
+)
+
+// EventKinds lists the kinds in the order of the documentation.
+func EventKinds() []string {
+	return []string{
+		EventAnnounce, EventWithdraw, EventUp, EventDown, EventVerdict, EventSession, EventRoute, EventTunnel,
+		EventConfig, EventOperator, EventAlarm, EventEdge, EventLost, EventSystem,
+	}
+}
+
+// Event is one thing that happened. Seq rises by one for each event of one
+// daemon; Boot names the daemon's life, so that a client sees a restart.
+type Event struct {
+	Schema   string       `json:"schema"`
+	Boot     string       `json:"boot"`
+	Seq      uint64       `json:"seq"`
+	Time     time.Time    `json:"time"`
+	Kind     string       `json:"kind"`
+	Prefix   netip.Prefix `json:"prefix,omitzero"`
+	Site     string       `json:"site,omitempty"`
+	Neighbor string       `json:"neighbor,omitempty"`
+	Edge     string       `json:"edge,omitempty"`
+	Reason   string       `json:"reason,omitempty"` // machine-readable word
+	Detail   string       `json:"detail,omitempty"`
+	Gen      uint64       `json:"generation,omitempty"`
+}
+
+// Config is the running configuration. Secrets are references in it, so the
+// text has none.
+type Config struct {
+	Schema string       `json:"schema"`
+	File   string       `json:"file"`
+	Loaded Stamp        `json:"loaded,omitzero"`
+	Files  List[string] `json:"files"` // with includes
+	Text   string       `json:"text"`  // TOML
+}
+
+// ConfigReport is the outcome of a check, a diff or a reload.
+type ConfigReport struct {
+	Schema   string              `json:"schema"`
+	File     string              `json:"file"`
+	OK       bool                `json:"ok"`
+	Applied  bool                `json:"applied"` // a reload took it over
+	Errors   List[ConfigProblem] `json:"errors"`
+	Warnings List[ConfigProblem] `json:"warnings"`
+	Changes  List[ConfigChange]  `json:"changes"`
+}
+
+// ConfigProblem is one thing wrong with a configuration.
+type ConfigProblem struct {
+	File    string `json:"file"`
+	Line    int    `json:"line"` // 0: unknown
+	Key     string `json:"key"`
+	Problem string `json:"problem"`
+	Cure    string `json:"cure"`
+}
+
+// Classes of change, from harmless to disruptive.
+const (
+	ClassCosmetic = "cosmetic" // nothing but text
+	ClassLive     = "live"     // taken over without any interruption
+	ClassSession  = "session"  // resets one BGP session
+	ClassPeer     = "peer"     // removes or re-creates one WireGuard peer
+	ClassDevice   = "device"   // re-creates an interface or tunnel
+	ClassRestart  = "restart"  // takes effect only when the daemon restarts
+)
+
+// ConfigChange is one difference between two configurations.
+type ConfigChange struct {
+	Class  string `json:"class"`
+	Object string `json:"object"` // "site paris", "gateway"
+	Key    string `json:"key"`    // empty: the object was added or removed
+	Text   string `json:"text"`   // "added", "removed", "5s -> 10s"; never a secret
+}
