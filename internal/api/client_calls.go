@@ -1,0 +1,175 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func named(key, name string) url.Values {
+	v := url.Values{}
+	if name != "" {
+		v.Set(key, name)
+	}
+	return v
+}
+
+// Version asks what the daemon is.
+func (c *Client) Version(ctx context.Context) (Version, error) {
+	return get[Version](ctx, c, "/v1/version", nil)
+}
+
+// Status asks for the summary.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return get[Status](ctx, c, "/v1/status", nil)
+}
+
+// Peers asks for all peers, or those of one name or public key.
+func (c *Client) Peers(ctx context.Context, name string) (PeerList, error) {
+	return get[PeerList](ctx, c, "/v1/peers", named("name", name))
+}
+
+// Sites asks for all sites or one.
+func (c *Client) Sites(ctx context.Context, name string) (SiteList, error) {
+	return get[SiteList](ctx, c, "/v1/sites", named("name", name))
+}
+
+// SetSite disables or enables a site.
+func (c *Client) SetSite(ctx context.Context, name string, disabled bool) (Done, error) {
+	if disabled {
+		return post[Done](ctx, c, "/v1/sites/disable", order{Name: name})
+	}
+	return post[Done](ctx, c, "/v1/sites/enable", order{Name: name})
+}
+
+// Neighbors asks for all neighbors, or those of one name or address.
+func (c *Client) Neighbors(ctx context.Context, name string) (NeighborList, error) {
+	return get[NeighborList](ctx, c, "/v1/neighbors", named("name", name))
+}
+
+// AdjIn asks what a neighbor sent.
+func (c *Client) AdjIn(ctx context.Context, name string) (AdjIn, error) {
+	return get[AdjIn](ctx, c, "/v1/neighbors/adj-in", named("name", name))
+}
+
+// AdjOut asks what a neighbor is sent.
+func (c *Client) AdjOut(ctx context.Context, name string) (AdjOut, error) {
+	return get[AdjOut](ctx, c, "/v1/neighbors/adj-out", named("name", name))
+}
+
+// ResetNeighbor resets a session.
+func (c *Client) ResetNeighbor(ctx context.Context, name string) (Done, error) {
+	return post[Done](ctx, c, "/v1/neighbors/reset", order{Name: name})
+}
+
+// RIB asks for prefixes and their candidates.
+func (c *Client) RIB(ctx context.Context, q PrefixQuery) (RIB, error) {
+	return get[RIB](ctx, c, "/v1/rib", q.values())
+}
+
+// Routes asks for kernel routes.
+func (c *Client) Routes(ctx context.Context, q PrefixQuery) (RouteList, error) {
+	return get[RouteList](ctx, c, "/v1/routes", q.values())
+}
+
+func (q PrefixQuery) values() url.Values {
+	v := url.Values{}
+	if !q.All() {
+		v.Set("prefix", q.Prefix.String())
+		v.Set("longer", strconv.FormatBool(q.Longer))
+	}
+	return v
+}
+
+// Health asks for all judgements or one.
+func (c *Client) Health(ctx context.Context, site string) (HealthList, error) {
+	return get[HealthList](ctx, c, "/v1/health", named("site", site))
+}
+
+// Explain asks why.
+func (c *Client) Explain(ctx context.Context, q ExplainQuery) (Explain, error) {
+	return get[Explain](ctx, c, "/v1/explain", named("q", q.Text()))
+}
+
+// Check asks what is wrong.
+func (c *Client) Check(ctx context.Context) (CheckReport, error) {
+	return get[CheckReport](ctx, c, "/v1/check", nil)
+}
+
+// Config asks for the running configuration.
+func (c *Client) Config(ctx context.Context) (Config, error) {
+	return get[Config](ctx, c, "/v1/config", nil)
+}
+
+// ConfigDiff asks what a reload with the file would change. The daemon reads
+// the file, so path is absolute and on the daemon's host.
+func (c *Client) ConfigDiff(ctx context.Context, path string) (ConfigReport, error) {
+	return post[ConfigReport](ctx, c, "/v1/config/diff", order{Path: path})
+}
+
+// Reload orders a reload.
+func (c *Client) Reload(ctx context.Context) (ConfigReport, error) {
+	return post[ConfigReport](ctx, c, "/v1/config/reload", order{})
+}
+
+// EventQuery selects events: those after Seq in the life Boot (both zero: new
+// ones only), of the kinds listed (none: all).
+type EventQuery struct {
+	Boot  string
+	Seq   uint64
+	Kinds []string
+}
+
+// Events calls each for every event until ctx ends, each fails or the daemon
+// leaves; the latter two are errors, the daemon's leaving has CodeUnreachable.
+// opened, when not nil, is called once the daemon has accepted the query.
+// An error of each is returned as it is.
+func (c *Client) Events(ctx context.Context, q EventQuery, opened func(), each func(Event) error) error {
+	v := url.Values{}
+	if q.Boot != "" || q.Seq != 0 {
+		v.Set("boot", q.Boot)
+		v.Set("since", strconv.FormatUint(q.Seq, 10))
+	}
+	if len(q.Kinds) > 0 {
+		v.Set("kind", strings.Join(q.Kinds, ","))
+	}
+	// A daemon that sends no sign of life is gone, whatever the socket says.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	dog := time.AfterFunc(3*defaultTimeouts.keepalive, cancel)
+	defer dog.Stop()
+	resp, err := c.send(ctx, http.MethodGet, pathEvents+"?"+v.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if opened != nil {
+		opened()
+	}
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		dog.Reset(3 * defaultTimeouts.keepalive)
+		line := bytes.TrimSpace(lines.Bytes())
+		if len(line) == 0 {
+			continue
+		}
+		if err := checkSchema(line); err != nil {
+			return err
+		}
+		var e Event
+		if err := json.Unmarshal(line, &e); err != nil {
+			return Errorf(CodeFailed, "event of %s: %v", c.target, err)
+		}
+		if err := each(e); err != nil {
+			return err
+		}
+	}
+	return Errorf(CodeUnreachable, "%s: the event stream ended", c.target)
+}
