@@ -2,37 +2,43 @@ package nstest
 
 import (
 	"errors"
-	"net/netip"
-	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/wgbgp/wgbgp/internal/netlab"
 )
 
 // NS is a host of a test: a named network namespace inside the isolated one.
 type NS struct {
-	name string
+	host *netlab.Host
 }
 
 // New makes a namespace; call it only after Isolate returned true.
 func New(t testing.TB, name string) *NS {
 	t.Helper()
-	Run(t, "ip", "netns", "add", name)
-	n := &NS{name: name}
-	n.Run(t, "ip", "link", "set", "lo", "up")
-	return n
+	h, err := netlab.NewHost(name, false)
+	if err != nil {
+		t.Fatalf("nstest: %v", err)
+	}
+	return &NS{host: h}
 }
 
 // Name is what ip netns calls it.
-func (n *NS) Name() string { return n.name }
+func (n *NS) Name() string { return n.host.Name() }
+
+// Host is the namespace as package netlab sees it.
+func (n *NS) Host() *netlab.Host {
+	if n == nil {
+		return nil
+	}
+	return n.host
+}
 
 // Cmd prepares a command that runs in the namespace.
 func (n *NS) Cmd(args ...string) *exec.Cmd {
-	return exec.Command("ip", append([]string{"netns", "exec", n.name}, args...)...)
+	return exec.Command("ip", append([]string{"netns", "exec", n.Name()}, args...)...)
 }
 
 // Run runs a command in the namespace and returns its output; failure ends the test.
@@ -60,55 +66,21 @@ func output(t testing.TB, cmd *exec.Cmd) string {
 // opened in fn belong to the namespace; goroutines that fn starts do not.
 func (n *NS) Do(t testing.TB, fn func()) {
 	t.Helper()
-	errc := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		f, err := os.Open("/run/netns/" + n.name)
-		if err == nil {
-			err = unix.Setns(int(f.Fd()), unix.CLONE_NEWNET)
-			_ = f.Close()
-		}
-		if err == nil {
-			fn()
-		}
-		errc <- err
-	}()
-	if err := <-errc; err != nil {
-		t.Fatalf("enter namespace %s: %v", n.name, err)
+	if err := n.host.Do(func() error { fn(); return nil }); err != nil {
+		t.Fatalf("nstest: %v", err)
 	}
 }
 
 // Veth joins two namespaces; a nil NS is the isolated namespace itself.
 func Veth(t testing.TB, a *NS, aDev string, aAddrs []string, b *NS, bDev string, bAddrs []string) {
 	t.Helper()
-	Run(t, "ip", "link", "add", aDev, "type", "veth", "peer", "name", "nstmp0")
-	place := func(n *NS, from, dev string, addrs []string) {
-		t.Helper()
-		run := func(args ...string) {
-			t.Helper()
-			if n == nil {
-				Run(t, args...)
-			} else {
-				n.Run(t, args...)
-			}
-		}
-		if n != nil {
-			Run(t, "ip", "link", "set", from, "netns", n.name)
-		}
-		if from != dev {
-			run("ip", "link", "set", from, "name", dev)
-		}
-		for _, a := range addrs {
-			if netip.MustParsePrefix(a).Addr().Is6() {
-				run("ip", "addr", "add", a, "dev", dev, "nodad")
-			} else {
-				run("ip", "addr", "add", a, "dev", dev)
-			}
-		}
-		run("ip", "link", "set", dev, "up")
+	err := netlab.Link(
+		netlab.End{Host: a.Host(), Device: aDev, Addresses: aAddrs},
+		netlab.End{Host: b.Host(), Device: bDev, Addresses: bAddrs},
+	)
+	if err != nil {
+		t.Fatalf("nstest: %v", err)
 	}
-	place(b, "nstmp0", bDev, bAddrs)
-	place(a, aDev, aDev, aAddrs)
 }
 
 // Eventually retries cond until it returns nil or the deadline passes, then

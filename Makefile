@@ -1,0 +1,81 @@
+# wgbgp: build, test and demonstrate. Every target works in a fresh clone; Go is
+# the only thing that must be there already (labs/setup brings the rest).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X github.com/wgbgp/wgbgp/internal/version.stamp=$(VERSION)
+
+# How long each fuzz target runs in `make fuzz`.
+FUZZTIME ?= 60s
+# Which benchmarks `make bench` runs, and for how long each.
+BENCH     ?= .
+BENCHTIME ?= 1s
+# Which packages `make test`, `make race` and `make bench` look at.
+PKGS ?= ./...
+
+TOOLS := .tools
+STATICCHECK_VERSION := v0.8.2
+GOFUMPT_VERSION     := v0.12.0
+STATICCHECK := $(TOOLS)/staticcheck-$(STATICCHECK_VERSION)
+GOFUMPT     := $(TOOLS)/gofumpt-$(GOFUMPT_VERSION)
+
+.PHONY: all build test race lint bench fuzz demo setup tools clean
+
+all: build
+
+# The two programs. CGO is off, so that they run on any Linux of the architecture.
+build:
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/wgbgpd ./cmd/wgbgp
+
+# Everything: set-up, lint, unit tests with the race detector, tests in network
+# namespaces. The last line counts what passed, failed and was skipped.
+test: setup lint build
+	$(GO) run ./internal/cmd/testreport -skips .ci/skips.txt $(PKGS)
+
+# As test, with the race detector in the namespace tests too (slow).
+race: setup
+	$(GO) run ./internal/cmd/testreport -skips .ci/skips.txt -race-namespaces $(PKGS)
+
+lint: tools
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+	@dirty=$$($(GOFUMPT) -l .); \
+	if [ -n "$$dirty" ]; then echo "not formatted by gofumpt $(GOFUMPT_VERSION) (cure: make format):"; echo "$$dirty"; exit 1; fi
+
+.PHONY: format
+format: tools
+	$(GOFUMPT) -w .
+
+bench: setup
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -p 1 -timeout 60m $(PKGS)
+
+# Every fuzz target for FUZZTIME, one after the other.
+fuzz:
+	@labs/fuzz '$(FUZZTIME)'
+
+# Packets across two gateways, a simulated TGW and two sites, with faults.
+demo: build
+	@$(GO) build -trimpath -buildvcs=false -o bin/demo ./labs/cmd/demo
+	@bin/demo
+
+# Programs of the system that tests talk to, such as FRR, BIRD and nftables.
+setup:
+	@labs/setup
+
+tools: $(STATICCHECK) $(GOFUMPT)
+
+# Tools are built outside the product's module, so that its go.mod stays free of
+# them. `go install PKG@VERSION` is not used because it also asks the proxy for
+# modules named like the package's parents, which some proxies refuse.
+$(STATICCHECK):
+	@labs/gotool honnef.co/go/tools $(STATICCHECK_VERSION) honnef.co/go/tools/cmd/staticcheck $@
+
+$(GOFUMPT):
+	@labs/gotool mvdan.cc/gofumpt $(GOFUMPT_VERSION) mvdan.cc/gofumpt $@
+
+clean:
+	rm -rf bin $(TOOLS)
