@@ -39,6 +39,9 @@ type TunnelState struct {
 	MTU     int
 	Rx, Tx  uint64 // packets since the tunnel was made
 	Dropped uint64 // packets received and refused (header, checksum, key, sequence bits)
+	// TxDropped counts packets that could not be sent: larger than the outer
+	// path takes, no route, no local address.
+	TxDropped uint64
 	Err     string
 }
 

@@ -1,0 +1,125 @@
+package gre
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wgbgp/wgbgp/tgwconnect"
+)
+
+// socketBuffer is what wireguard-go asks for (conn/controlfns.go): some
+// milliseconds of a 10 Gbit/s burst.
+const socketBuffer = 7 << 20
+
+// outerSocket is a raw socket that is connected to the far end of one tunnel, so
+// that the kernel demultiplexes, and that keeps it from answering with protocol
+// unreachable.
+type outerSocket struct {
+	file *os.File
+	rc   syscall.RawConn
+}
+
+func (s *outerSocket) close() { _ = s.file.Close() }
+
+// openOuter opens the raw socket of a tunnel. IPv4 packets carry their own outer
+// header (IP_HDRINCL), which costs less than the kernel's way and lets each
+// have its own traffic class; the kernel writes the outer IPv6 header.
+func openOuter(t tgwconnect.Tunnel) (*outerSocket, error) {
+	family := unix.AF_INET
+	if t.Local.Is6() {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_GRE)
+	if err != nil {
+		return nil, fmt.Errorf("open raw socket: %w", err)
+	}
+	if err := setUpOuter(fd, t); err != nil {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	s := &outerSocket{file: os.NewFile(uintptr(fd), "gre "+t.Name)}
+	if s.rc, err = s.file.SyscallConn(); err != nil {
+		s.close()
+		return nil, fmt.Errorf("poll raw socket: %w", err)
+	}
+	return s, nil
+}
+
+func setUpOuter(fd int, t tgwconnect.Tunnel) error {
+	type option struct {
+		name              string
+		level, opt, value int
+	}
+	options := []option{
+		{"IP_HDRINCL", unix.IPPROTO_IP, unix.IP_HDRINCL, 1},
+		{"IP_MTU_DISCOVER", unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO},
+	}
+	if t.Local.Is6() {
+		options = []option{
+			{"IPV6_MTU_DISCOVER", unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DO},
+			{"IPV6_UNICAST_HOPS", unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, int(ttlOf(t))},
+		}
+	}
+	if t.Mark != 0 {
+		options = append(options, option{"SO_MARK", unix.SOL_SOCKET, unix.SO_MARK, int(t.Mark)})
+	}
+	for _, o := range options {
+		if err := unix.SetsockoptInt(fd, o.level, o.opt, o.value); err != nil {
+			return fmt.Errorf("set %s: %w", o.name, err)
+		}
+	}
+	for _, o := range [...][2]int{{unix.SO_RCVBUFFORCE, unix.SO_RCVBUF}, {unix.SO_SNDBUFFORCE, unix.SO_SNDBUF}} {
+		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, o[0], socketBuffer) != nil {
+			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, o[1], socketBuffer) // best effort without CAP_NET_ADMIN
+		}
+	}
+	if err := unix.Bind(fd, sockaddr(t.Local)); err != nil {
+		if errors.Is(err, unix.EADDRNOTAVAIL) {
+			return errNoLocal(t.Local)
+		}
+		return fmt.Errorf("bind %s: %w", t.Local, err)
+	}
+	if err := unix.Connect(fd, sockaddr(t.Remote)); err != nil {
+		return fmt.Errorf("no route to %s: %w", t.Remote, err)
+	}
+	return nil
+}
+
+// isLocal asks the kernel whether a can be a source address now. Binding is the
+// exact question: it honours AnyIP routes, net.ipv4.ip_nonlocal_bind, and IPv6
+// addresses still tentative.
+func isLocal(a netip.Addr) bool {
+	family := unix.AF_INET
+	if a.Is6() {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return true // no answer is no proof
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return !errors.Is(unix.Bind(fd, sockaddr(a)), unix.EADDRNOTAVAIL)
+}
+
+func sockaddr(a netip.Addr) unix.Sockaddr {
+	if a.Is4() {
+		return &unix.SockaddrInet4{Addr: a.As4()}
+	}
+	return &unix.SockaddrInet6{Addr: a.As16()}
+}
+
+func errNoLocal(a netip.Addr) error {
+	return fmt.Errorf("local address %s is not on this host", a)
+}
+
+func ttlOf(t tgwconnect.Tunnel) uint8 {
+	if t.TTL == 0 {
+		return 64
+	}
+	return t.TTL
+}
