@@ -138,13 +138,15 @@ const (
 
 // NeighborState is one observation of a session.
 type NeighborState struct {
-	Name     string
-	Address  netip.Addr
-	Since    time.Time // of the present State
-	State    SessionState
-	Reason   string // why it left Established last: "hold-timer-expired", "notification-received cease/6/2", "max-prefix", ...
-	RouterID netip.Addr
-	HoldTime time.Duration // negotiated
+	Name    string
+	Address netip.Addr
+	Since   time.Time // of the present State
+	State   SessionState
+	Reason  string // why it left Established last: "hold-timer-expired", "notification-received cease/6/2", "max-prefix", ...
+	// IdleUntil is when a session closed by max-prefix is tried again.
+	IdleUntil time.Time
+	RouterID  netip.Addr
+	HoldTime  time.Duration // negotiated
 	// EndOfRIB4/6 say that the neighbor's initial table is complete
 	// (RFC 4724 section 2), on this session.
 	EndOfRIB4, EndOfRIB6 bool

@@ -57,7 +57,7 @@ type Path struct {
 type Rejected struct {
 	Prefix   netip.Prefix
 	Neighbor string
-	Reason   string // "not-allowed", "own-asn", "first-as", "martian", "too-long"
+	Reason   string // one of the Reject words
 }
 
 // PathChange is one step of a neighbor's Adj-RIB-In after policy. Withdrawn
