@@ -15,6 +15,7 @@ type Fact interface{ fact() }
 type DeviceObserved struct {
 	State wg.DeviceState
 	Err   string
+	Gone  bool // with Err: the interface does not exist
 }
 
 // ProbeObserved is the outcome of one probe round. For a heartbeat OK means
@@ -55,8 +56,19 @@ type SiteSet struct {
 	Disabled bool
 }
 
-// Draining is the order to leave: nothing is announced any more.
-type Draining struct{ On bool }
+// DrainPhase is how far an orderly leave has come.
+type DrainPhase uint8
+
+// Drain phases: not leaving; announced at rank drain so that traffic moves
+// away; withdrawn everywhere.
+const (
+	DrainNone DrainPhase = iota
+	DrainPrefer
+	DrainWithdraw
+)
+
+// Draining is the order to leave.
+type Draining struct{ Phase DrainPhase }
 
 func (DeviceObserved) fact()   {}
 func (ProbeObserved) fact()    {}

@@ -35,8 +35,9 @@ const (
 	detailNoPeer    = "the peer is not on the interface"
 	detailBGP       = "the session is not Established"
 	detailProbe     = "no answer through the tunnel"
-	detailSilent    = "heartbeats are sent, nothing was received and no handshake completed for 22 s"
-	detailNoData    = "heartbeats are sent, only handshakes were answered for 45 s"
+	detailSilent    = "heartbeats are sent, nothing is received"
+	detailNoData    = "heartbeats are sent, only handshakes are answered"
+	detailStalled   = "the session stands, no probe is answered and no other packet is received"
 	detailNoSession = "no handshake completed for 190 s"
 	detailNever     = "no handshake since the peer was created"
 	detailTries     = "packets are sent, no handshake completes"
@@ -61,6 +62,7 @@ type check struct {
 	soft    bool // up, and close to falling (heartbeat)
 
 	oks, fails int       // in a row
+	failed     time.Time // the first of fails
 	since      time.Time // of level
 	fell, rose time.Time // the last down period; fell zero: it began with us
 	at         time.Time // last evidence
@@ -86,7 +88,9 @@ func newCheck(s *Site, cfg Check) check {
 
 // measuresSame reports whether evidence of one is evidence of the other.
 func (c *check) measuresSame(o *check) bool {
-	return c.cfg.Name == o.cfg.Name && c.cfg.Kind == o.cfg.Kind && c.cfg.Probe == o.cfg.Probe
+	p, q := c.cfg.Probe, o.cfg.Probe
+	p.Interval, p.Timeout = q.Interval, q.Timeout
+	return c.cfg.Name == o.cfg.Name && c.cfg.Kind == o.cfg.Kind && p == q
 }
 
 // round takes one probe result.
@@ -105,7 +109,9 @@ func (c *check) round(at time.Time, r wg.ProbeResult) {
 		return
 	}
 	c.oks = 0
-	c.fails++
+	if c.fails++; c.fails == 1 {
+		c.failed = at
+	}
 	c.reason, c.detail = ReasonProbe, detailProbe
 	if r.Reason == "no-device" {
 		c.reason, c.detail = ReasonNoDevice, detailNoDevice

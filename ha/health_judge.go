@@ -45,6 +45,9 @@ func (h *health) combine(now time.Time) view {
 		}
 		c := &h.list[i]
 		v := c.look(now)
+		if v.verdict == Down && v.reason == ReasonProbe {
+			v.reason, v.detail = h.tunnel.whyUnanswered(c)
+		}
 		switch v.verdict {
 		case Up:
 			up++

@@ -42,6 +42,7 @@ const (
 	// are 32 bytes and padded to multiples of 16, up to the MTU.
 	sizeInitiation = 148
 	sizeResponse   = 92
+	sizeKeepalive  = 32
 )
 
 // tunnel is what was seen of one peer. Handshake times are tokens: only that
@@ -57,6 +58,7 @@ type tunnel struct {
 	tokenAt time.Time // token seen to change
 	rxAt    time.Time // heard at all
 	dataAt  time.Time // heard something that is not a handshake
+	innerAt time.Time // heard something that is not a keepalive either
 	tries   time.Time // something moved although no session is left: since
 	tryAt   time.Time // ... and last
 }
@@ -96,9 +98,12 @@ func (t *tunnel) observe(now time.Time, p *wg.PeerState) (step, bool) {
 		t.rxAt = now
 		if !handshakeOnly(grew, s.token) {
 			s.data, t.dataAt = true, now
+			if grew != sizeKeepalive && (grew < sizeKeepalive || !handshakeOnly(grew-sizeKeepalive, s.token)) {
+				t.innerAt = now
+			}
 		}
 	}
-	if (grew > 0 || sent > 0) && t.age() >= sessionLife {
+	if (grew > 0 || sent > 0) && (t.token == 0 || t.age() >= sessionLife) {
 		if t.tries.IsZero() {
 			t.tries = now
 		}
@@ -202,9 +207,8 @@ func (c *check) heartbeatHeals(t *tunnel, s step) {
 		return
 	}
 	// The cause may become clearer while it lasts.
-	switch c.reason {
-	case ReasonRxStall, ReasonHandshake:
-		c.blame(t, c.detail)
+	if c.reason == ReasonRxStall || c.reason == ReasonHandshake {
+		c.blame(t)
 	}
 }
 
@@ -230,12 +234,9 @@ func (c *check) heartbeatFalls(t *tunnel) {
 		// not arrive there.
 		c.needTok = true
 		c.fallTo(now, ReasonHandshake, detailNoSession)
-	case now.Sub(heard) >= heartbeatDeath+c.slack():
-		c.fallTo(now, ReasonNone, detailSilent)
-		c.blame(t, detailSilent)
-	case now.Sub(data) >= handshakeOnlyDeath+c.slack():
-		c.fallTo(now, ReasonNone, detailNoData)
-		c.blame(t, detailNoData)
+	case now.Sub(heard) >= heartbeatDeath+c.slack(), now.Sub(data) >= handshakeOnlyDeath+c.slack():
+		c.fallTo(now, ReasonRxStall, detailSilent)
+		c.blame(t)
 	case now.Sub(heard) >= heartbeatLate+c.slack():
 		c.soft, c.reason, c.detail = true, ReasonRxStall, detailLate
 	}
@@ -243,19 +244,16 @@ func (c *check) heartbeatFalls(t *tunnel) {
 
 // blame tells a stalled tunnel, whose session stands and carries nothing, from
 // one without a session.
-func (c *check) blame(t *tunnel, detail string) {
+func (c *check) blame(t *tunnel) {
 	switch {
-	case c.needTok:
-		c.reason, c.detail = ReasonHandshake, detailNoSession
 	case t.token == 0:
 		c.reason, c.detail = ReasonHandshake, detailNever
-	case t.age() < sessionLife:
-		if c.reason != ReasonRxStall && detail != detailSilent && detail != detailNoData {
-			detail = detailSilent
-		}
-		c.reason, c.detail = ReasonRxStall, detail
-	default:
+	case c.needTok || t.age() >= sessionLife:
 		c.reason, c.detail = ReasonHandshake, detailNoSession
+	case t.tokenAt.After(t.dataAt):
+		c.reason, c.detail = ReasonRxStall, detailNoData
+	default:
+		c.reason, c.detail = ReasonRxStall, detailSilent
 	}
 }
 
@@ -319,4 +317,19 @@ func (c *check) silent(t *tunnel) {
 func (c *check) idleAt(at time.Time) {
 	c.level, c.since, c.rose, c.soft, c.neutral = levelIdle, at, time.Time{}, false, false
 	c.reason, c.detail, c.fails, c.oks = ReasonNone, "", 0, 0
+}
+
+// whyUnanswered names the cause of a fallen probe from what the tunnel shows. If
+// inner packets keep coming the target is dead or filters; if not, the tunnel is
+// what fails: with a fresh session it is stalled ("green handshake, no data").
+func (t *tunnel) whyUnanswered(c *check) (Reason, string) {
+	switch {
+	case !t.seen || !t.at.After(c.failed) || t.innerAt.After(c.failed):
+		return ReasonProbe, detailProbe
+	case t.token == 0:
+		return ReasonHandshake, detailNever
+	case t.age() < sessionLife:
+		return ReasonRxStall, detailStalled
+	}
+	return ReasonHandshake, detailNoSession
 }

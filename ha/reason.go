@@ -30,7 +30,9 @@ const (
 	ReasonRouteFailed    Reason = "route-failed"
 	ReasonShadowed       Reason = "shadowed" // a foreign route wins
 	ReasonNoTunnel       Reason = "tunnel-down"
-	ReasonNoAudience     Reason = "no-audience" // no neighbor to tell
+	ReasonNoPeer         Reason = "peer-not-applied" // the interface or the peer is not set up
+	ReasonCommunity      Reason = "community"        // NO_EXPORT, NO_ADVERTISE or BLACKHOLE
+	ReasonNoAudience     Reason = "no-audience"      // no neighbor to tell
 )
 
 // Withheld is a prefix that is known and not announced, or known and not

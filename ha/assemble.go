@@ -1,0 +1,183 @@
+package ha
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/wgbgp/wgbgp/bgp"
+	"github.com/wgbgp/wgbgp/tgwconnect"
+	"github.com/wgbgp/wgbgp/wg"
+)
+
+// assemble makes the plan of what a pass found. Parts that did not change are
+// taken from the last plan, and if nothing changed it is the last plan: an edge
+// sees at once that there is nothing to do.
+func (c *Core) assemble(w *walker) *Plan {
+	last := c.plan
+	if last == nil {
+		last = &Plan{}
+	}
+	p := &Plan{
+		Gen:       last.Gen + 1,
+		Devices:   c.planDevices(last.Devices),
+		Tunnels:   keep(last.Tunnels, c.tunnelsWant, func(a, b int) bool { return equalTunnel(&last.Tunnels[a], &c.tunnelsWant[b]) }),
+		Neighbors: c.neighborsWant,
+		Probes:    c.probes,
+		Announcements: keep(last.Announcements, w.ann, func(a, b int) bool {
+			return equalAnnouncement(&last.Announcements[a], &w.ann[b])
+		}),
+		Withheld: keep(last.Withheld, w.withheld, func(a, b int) bool { return last.Withheld[a] == w.withheld[b] }),
+	}
+	f := &c.cfg.FIB
+	p.FIB = bgp.FIB{
+		Table: f.Table, VRF: f.VRF, Protocol: f.Protocol, RulePref: f.RulePref, Mark: f.Mark, Complete: c.complete,
+		Routes: keep(last.FIB.Routes, w.routes, func(a, b int) bool { return equalRoute(&last.FIB.Routes[a], &w.routes[b]) }),
+	}
+	p.Sources = planSources(last.Sources, w)
+	if c.plan != nil && same(last.Devices, p.Devices) && same(last.Tunnels, p.Tunnels) && same(last.Neighbors, p.Neighbors) &&
+		same(last.Announcements, p.Announcements) && same(last.FIB.Routes, p.FIB.Routes) && same(last.Withheld, p.Withheld) &&
+		same(last.Probes, p.Probes) && same(last.Sources, p.Sources) && equalFrame(&last.FIB, &p.FIB) {
+		return c.plan
+	}
+	return p
+}
+
+// keep returns old if the new elements equal it, else a copy of the new ones
+// that the plan may own.
+func keep[T any](old, scratch []T, equal func(i, j int) bool) []T {
+	if len(old) == len(scratch) {
+		eq := true
+		for i := range old {
+			if !equal(i, i) {
+				eq = false
+				break
+			}
+		}
+		if eq {
+			return old
+		}
+	}
+	return slices.Clone(scratch)
+}
+
+// same reports whether two slices are one and the same.
+func same[T any](a, b []T) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
+func (c *Core) planDevices(old []wg.Device) []wg.Device {
+	out := make([]wg.Device, len(c.cfg.Devices))
+	changed := len(old) != len(out)
+	for i := range c.cfg.Devices {
+		d := c.devices[c.cfg.Devices[i].Name]
+		out[i] = *d.cfg
+		var was []wg.Peer
+		if i < len(old) && old[i].Name == d.cfg.Name {
+			was = old[i].Peers
+		}
+		out[i].Peers = d.planPeers(was)
+		if !changed && !(same(was, out[i].Peers) && equalDevice(&old[i], &out[i])) {
+			changed = true
+		}
+	}
+	if !changed {
+		return old
+	}
+	return out
+}
+
+func (d *deviceState) planPeers(was []wg.Peer) []wg.Peer {
+	changed := len(was) != len(d.sites)
+	for i, s := range d.sites {
+		if !slices.Equal(s.lastAllowed, s.allowed) {
+			s.lastAllowed = slices.Clone(s.allowed)
+		}
+		if !changed {
+			p := s.peer()
+			changed = !equalPeer(&was[i], &p)
+		}
+	}
+	if !changed {
+		return was
+	}
+	out := make([]wg.Peer, len(d.sites))
+	for i, s := range d.sites {
+		out[i] = s.peer()
+	}
+	return out
+}
+
+func (s *siteState) peer() wg.Peer {
+	p := s.cfg.Peer
+	p.Name = s.cfg.Name
+	p.Dead = s.judged.Verdict == Down && !s.disabled
+	p.AllowedIPs = s.lastAllowed
+	if !s.synced() {
+		p.AllowedIPs = everything
+	}
+	return p
+}
+
+func planSources(old []AcceptedSources, w *walker) []AcceptedSources {
+	var out []AcceptedSources
+	for _, dev := range slices.Sorted(maps.Keys(w.sources)) {
+		out = append(out, AcceptedSources{Device: dev, Prefixes: w.sources[dev]})
+	}
+	if slices.EqualFunc(old, out, func(a, b AcceptedSources) bool {
+		return a.Device == b.Device && slices.Equal(a.Prefixes, b.Prefixes)
+	}) {
+		return old
+	}
+	return out
+}
+
+func equalRoute(a, b *bgp.Route) bool {
+	return a.Prefix == b.Prefix && a.Type == b.Type && a.Metric == b.Metric && a.Source == b.Source &&
+		a.Takeover == b.Takeover && (same(a.NextHops, b.NextHops) || slices.Equal(a.NextHops, b.NextHops))
+}
+
+func equalAnnouncement(a, b *bgp.Announcement) bool {
+	return a.Prefix == b.Prefix && a.Attrs.Equal(b.Attrs) && slices.Equal(a.Except, b.Except) &&
+		(same(a.To, b.To) || slices.EqualFunc(a.To, b.To, equalExport))
+}
+
+func equalExport(a, b bgp.Export) bool {
+	return a.Group == b.Group && a.MED == b.MED && a.Prepend == b.Prepend && a.LocalPref == b.LocalPref &&
+		slices.Equal(a.Communities, b.Communities) && slices.Equal(a.Large, b.Large)
+}
+
+func equalPeer(a, b *wg.Peer) bool {
+	return a.Key == b.Key && a.Name == b.Name && a.PresharedKey == b.PresharedKey && a.Endpoint == b.Endpoint &&
+		a.Keepalive == b.Keepalive && a.Dead == b.Dead && (same(a.AllowedIPs, b.AllowedIPs) || slices.Equal(a.AllowedIPs, b.AllowedIPs))
+}
+
+func equalDevice(a, b *wg.Device) bool {
+	return a.Name == b.Name && a.Backend == b.Backend && a.PrivateKey == b.PrivateKey && a.ListenPort == b.ListenPort &&
+		a.FirewallMark == b.FirewallMark && a.MTU == b.MTU && slices.Equal(a.Addresses, b.Addresses) && a.VRF == b.VRF && a.Mode == b.Mode
+}
+
+func equalFrame(a, b *bgp.FIB) bool {
+	return a.Table == b.Table && a.VRF == b.VRF && a.Protocol == b.Protocol && a.RulePref == b.RulePref && a.Mark == b.Mark &&
+		a.Complete == b.Complete
+}
+
+// compareWithheld is the order of Plan.Withheld.
+func compareWithheld(a, b Withheld) int {
+	if d := bgp.ComparePrefix(a.Prefix, b.Prefix); d != 0 {
+		return d
+	}
+	if d := cmp.Compare(a.Site, b.Site); d != 0 {
+		return d
+	}
+	return cmp.Compare(a.From, b.From)
+}
+
+// everything is what an open peer may carry; routes and the source check decide.
+var everything = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+
+func equalTunnel(a, b *tgwconnect.Tunnel) bool {
+	return a.Name == b.Name && a.Backend == b.Backend && a.Local == b.Local && a.Remote == b.Remote && a.MTU == b.MTU &&
+		a.TTL == b.TTL && a.Mark == b.Mark && a.VRF == b.VRF && slices.Equal(a.Addresses, b.Addresses)
+}
