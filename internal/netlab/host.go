@@ -45,6 +45,7 @@ func NewHost(name string, ownRun bool) (*Host, error) {
 				return err
 			}
 		}
+		noAddressDetection()
 		if err := loUp(); err != nil {
 			return err
 		}
@@ -64,6 +65,17 @@ func NewHost(name string, ownRun bool) (*Host, error) {
 		return nil, fmt.Errorf("host %s: %w", name, errors.Join(err, h.close()))
 	}
 	return h, nil
+}
+
+// noAddressDetection makes IPv6 link-local addresses usable at once. Without it
+// a router sends no neighbor solicitations for its first second or two, because
+// their source is still tentative (RFC 4862 section 5.4). On a lab's links
+// nobody else can have the address. Where /proc/sys is read-only it only takes
+// longer.
+func noAddressDetection() {
+	for _, which := range []string{"all", "default"} {
+		_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+which+"/accept_dad", []byte("0"), 0)
+	}
 }
 
 // giveName makes the namespace known to `ip netns`.

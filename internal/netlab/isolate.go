@@ -63,6 +63,7 @@ func Setup() error {
 	if err := privateRun(); err != nil {
 		return err
 	}
+	noAddressDetection()
 	return loUp()
 }
 
