@@ -38,6 +38,7 @@ const (
 	detailSilent    = "heartbeats are sent, nothing is received"
 	detailNoData    = "heartbeats are sent, only handshakes are answered"
 	detailStalled   = "the session stands, no probe is answered and no other packet is received"
+	detailOpen      = "the peer asks for handshakes and none completes: what we send does not arrive"
 	detailNoSession = "no handshake completed for 190 s"
 	detailNever     = "no handshake since the peer was created"
 	detailTries     = "packets are sent, no handshake completes"

@@ -252,6 +252,8 @@ func (c *check) blame(t *tunnel) {
 		c.reason, c.detail = ReasonHandshake, detailNoSession
 	case t.tokenAt.After(t.dataAt):
 		c.reason, c.detail = ReasonRxStall, detailNoData
+	case t.rxAt.After(t.dataAt):
+		c.reason, c.detail = ReasonHandshake, detailOpen
 	default:
 		c.reason, c.detail = ReasonRxStall, detailSilent
 	}
