@@ -128,9 +128,10 @@ type EventQuery struct {
 
 // Events calls each for every event until ctx ends, each fails or the daemon
 // leaves; the latter two are errors, the daemon's leaving has CodeUnreachable.
-// opened, when not nil, is called once the daemon has accepted the query.
+// opened, when not nil, is called once the daemon has accepted the query, with
+// its life and the number of its latest event.
 // An error of each is returned as it is.
-func (c *Client) Events(ctx context.Context, q EventQuery, opened func(), each func(Event) error) error {
+func (c *Client) Events(ctx context.Context, q EventQuery, opened func(boot string, seq uint64), each func(Event) error) error {
 	v := url.Values{}
 	if q.Boot != "" || q.Seq != 0 {
 		v.Set("boot", q.Boot)
@@ -150,7 +151,8 @@ func (c *Client) Events(ctx context.Context, q EventQuery, opened func(), each f
 	}
 	defer resp.Body.Close()
 	if opened != nil {
-		opened()
+		seq, _ := strconv.ParseUint(resp.Header.Get(headerSeq), 10, 64) // 0 when missing: new events only
+		opened(resp.Header.Get(headerBoot), seq)
 	}
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, 1<<20)

@@ -100,3 +100,35 @@ func AsError(err error) *Error {
 		return Errorf(CodeFailed, "%v", err)
 	}
 }
+
+// Closest returns the word of all that was probably meant by word, or nothing.
+func Closest(word string, all []string) string {
+	best, found := max(1, len(word)/2)+1, ""
+	for _, w := range all {
+		if d := distance(word, w); d < best {
+			best, found = d, w
+		}
+	}
+	return found
+}
+
+// distance is the edit distance of Levenshtein.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diag := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diag
+			if a[i] != b[j] {
+				cost++
+			}
+			diag = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

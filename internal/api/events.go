@@ -64,7 +64,10 @@ func (l *EventLog) Publish(e Event) Event {
 // Subscription is one reader. C is closed when the reader was too slow or when
 // Close was called; Lagged tells which.
 type Subscription struct {
-	C      <-chan Event
+	C    <-chan Event
+	Boot string // life of the log
+	Seq  uint64 // latest event when the subscription began
+
 	c      chan Event
 	log    *EventLog
 	lagged bool
@@ -84,7 +87,7 @@ func (l *EventLog) Subscribe(boot string, since uint64) *Subscription {
 	for _, e := range backlog {
 		c <- e
 	}
-	s := &Subscription{C: c, c: c, log: l}
+	s := &Subscription{C: c, Boot: l.boot, Seq: l.seq, c: c, log: l}
 	l.subs[s] = struct{}{}
 	return s
 }

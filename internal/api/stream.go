@@ -12,6 +12,12 @@ import (
 // maxStreams bounds event readers; each may hold subscriberQueue events.
 const maxStreams = 32
 
+// Headers of an event stream: the daemon's life and its latest event.
+const (
+	headerBoot = "Wgbgp-Boot"
+	headerSeq  = "Wgbgp-Seq"
+)
+
 // streamEvents writes events as lines of JSON (NDJSON) until the client
 // leaves, the server ends or the client is too slow. Blank lines are signs of
 // life.
@@ -46,6 +52,8 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) {
 	sub := s.backend.Events().Subscribe(v.Get("boot"), since)
 	defer sub.Close()
 	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.Header().Set(headerBoot, sub.Boot)
+	w.Header().Set(headerSeq, strconv.FormatUint(sub.Seq, 10))
 	w.WriteHeader(http.StatusOK)
 	s.copyEvents(&eventWriter{w: w, c: http.NewResponseController(w), timeout: s.timeouts.event}, r, sub, kinds)
 }

@@ -13,6 +13,7 @@ const (
 	EventDown     = "down"     // a site
 	EventVerdict  = "verdict"  // any other change of a site's verdict
 	EventSession  = "session"  // a BGP session
+	EventReject   = "reject"   // a path that import policy refused
 	EventRoute    = "route"    // a kernel route
 	EventTunnel   = "tunnel"   // a GRE tunnel
 	EventConfig   = "config"   // a reload, successful or not
@@ -26,7 +27,7 @@ const (
 // EventKinds lists the kinds in the order of the documentation.
 func EventKinds() []string {
 	return []string{
-		EventAnnounce, EventWithdraw, EventUp, EventDown, EventVerdict, EventSession, EventRoute, EventTunnel,
+		EventAnnounce, EventWithdraw, EventUp, EventDown, EventVerdict, EventSession, EventReject, EventRoute, EventTunnel,
 		EventConfig, EventOperator, EventAlarm, EventEdge, EventLost, EventSystem,
 	}
 }
@@ -71,6 +72,7 @@ type ConfigReport struct {
 
 // ConfigProblem is one thing wrong with a configuration.
 type ConfigProblem struct {
+	Code    string `json:"code"` // of a warning, such as "W-IDLE"; empty: an error
 	File    string `json:"file"`
 	Line    int    `json:"line"` // 0: unknown
 	Key     string `json:"key"`

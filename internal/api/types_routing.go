@@ -156,7 +156,8 @@ type Explain struct {
 type Step struct {
 	Name     string       `json:"name"`
 	OK       bool         `json:"ok"`
-	Skipped  bool         `json:"skipped"` // does not apply here; never broken
+	Skipped  bool         `json:"skipped"`   // does not apply here; never broken
+	CausedBy string       `json:"caused_by"` // step whose failure made this one fail
 	Text     string       `json:"text"`
 	Reason   string       `json:"reason"`
 	Evidence List[string] `json:"evidence"`
