@@ -168,6 +168,11 @@ func checkEvidence(c Check) string {
 // announced says who is told, and whether anybody is there to listen.
 func (x *explainer) announced() {
 	to := x.entry.AnnouncedTo
+	// What comes from the TGW or a router may have nobody behind us to tell.
+	if len(to) == 0 && x.out.Site == "" && (x.entry.Reason == "" || x.entry.Reason == "no-audience") {
+		x.skip(StepAnnounced, "there is no neighbor to tell")
+		return
+	}
 	if len(to) == 0 {
 		reason := first(x.entry.Reason, x.blame(), "not-announced")
 		x.step(StepAnnounced, false, reason, join("announced to nobody", because(reason, x.entry.Detail)))
