@@ -101,6 +101,9 @@ type Applied struct {
 	Failed map[netip.Prefix]string
 	// Foreign lists peers and allowed IPs that somebody else put there.
 	Foreign []Foreign // sorted
+	// Problems lists what is wrong with the interface itself without stopping
+	// its peers: an address that could not be set, no UAPI socket. Sorted.
+	Problems []string
 }
 
 // Foreign is an entry on our device that is not ours. It is reported and left

@@ -101,3 +101,6 @@ func (k PrivateKey) Public() Key {
 	}
 	return Key(p.PublicKey().Bytes())
 }
+
+// NewPresharedKey wraps raw bytes; all zero means none.
+func NewPresharedKey(b [KeyLen]byte) PresharedKey { return PresharedKey{secret{b}} }

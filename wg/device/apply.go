@@ -1,0 +1,603 @@
+package device
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/wgbgp/wgbgp/wg"
+)
+
+// Apply makes the interfaces as wanted and reports, in the order of want, what
+// is true afterwards. The same set again writes nothing. Interfaces are
+// handled independently; one that fails delays no other. A call with an older
+// generation than one already handled changes nothing.
+//
+// With sweep, what earlier processes of ours left and want does not name is
+// removed: peers, allowed IPs, and interfaces that we made. Without it only
+// what this process set is removed. Entries of others are reported and stay.
+func (m *Manager) Apply(ctx context.Context, gen uint64, want []wg.Device, sweep bool) []wg.Applied {
+	out := make([]wg.Applied, len(want))
+	inParallel(len(want), func(i int) { out[i] = m.applyOne(ctx, gen, &want[i], sweep) })
+	if sweep {
+		m.sweep(gen, want)
+	}
+	return out
+}
+
+func (m *Manager) applyOne(ctx context.Context, gen uint64, want *wg.Device, sweep bool) wg.Applied {
+	a := wg.Applied{Device: want.Name, Gen: gen}
+	d := m.device(want.Name)
+	if err := d.lockCtx(ctx); err != nil {
+		a.Err = err.Error()
+		return a
+	}
+	defer d.unlock()
+	if gen < d.gen {
+		return d.applied // a newer plan was here first
+	}
+	d.gen = gen
+	if err := m.prepare(d, want); err != nil {
+		a.Err = fmt.Sprintf("interface %s: %v", want.Name, err)
+		d.dirty.Store(true)
+		d.applied = a
+		return a
+	}
+	a.Backend, a.Index, a.MTU = d.be.kind(), d.index, d.mtu
+	m.peers(d, want, sweep, &a)
+	a.Problems = append(append(a.Problems, d.warnings...), d.problems...)
+	slices.Sort(a.Problems)
+	d.applied = a
+	return a
+}
+
+// prepare makes sure that the interface exists, is configured and up, and that
+// the table of what is on it is known.
+func (m *Manager) prepare(d *dev, want *wg.Device) error {
+	if d.be != nil && !d.be.alive() {
+		d.drop()
+	}
+	suspect := d.dirty.Swap(false)
+	if d.be != nil && d.table != nil && !suspect && time.Since(d.checked) < recheckEvery && sameDevice(&d.want, want) {
+		return nil
+	}
+	link, err := m.links.find(d.name)
+	if err != nil {
+		return err
+	}
+	if d.be != nil && (link == nil || link.Attrs().Index != d.index) {
+		d.drop() // deleted or replaced behind our back
+	}
+	if d.be == nil {
+		if link, err = m.open(d, want, link); err != nil {
+			return err
+		}
+	}
+	now, err := m.readRetry(d, true)
+	if err != nil {
+		return err
+	}
+	d.retable(now)
+	if err := m.configure(d, want, now); err != nil {
+		return err
+	}
+	m.restoreForeign(d, want)
+	changed := m.adjust(d, want, link)
+	if b, ok := d.be.(*userBackend); ok {
+		if err := b.up(); err != nil {
+			return err
+		}
+	}
+	if changed {
+		m.log.Info("interface set", "device", d.name, "backend", d.be.kind(), "mtu", d.mtu)
+	}
+	m.setWatch(d, d.index)
+	d.checked = time.Now()
+	d.want = *want
+	d.want.Peers = nil
+	return nil
+}
+
+// drop forgets a device that is no longer there.
+func (d *dev) drop() {
+	if d.be != nil {
+		d.be.close()
+	}
+	d.be, d.table, d.warnings, d.problems = nil, nil, nil, nil
+}
+
+// sameDevice compares everything but the peers.
+func sameDevice(a, b *wg.Device) bool {
+	return a.Name == b.Name && a.Backend == b.Backend && a.PrivateKey == b.PrivateKey && a.ListenPort == b.ListenPort &&
+		a.FirewallMark == b.FirewallMark && a.MTU == b.MTU && a.VRF == b.VRF && slices.Equal(a.Addresses, b.Addresses)
+}
+
+// open adopts a kernel device or makes a device, and returns its link.
+func (m *Manager) open(d *dev, want *wg.Device, link netlink.Link) (netlink.Link, error) {
+	useKernel := want.Backend != wg.BackendUserspace && m.kernel != nil
+	if want.Backend == wg.BackendKernel && m.kernel == nil {
+		return nil, errNoWireGuard
+	}
+	d.restored = saved{}
+	switch {
+	case useKernel && link != nil:
+		if link.Type() != "wireguard" {
+			return nil, fmt.Errorf("exists and is a %s interface, not WireGuard", link.Type())
+		}
+	case useKernel:
+		if err := m.kernel.create(m.links, d.name); err != nil {
+			return nil, err
+		}
+		if err := d.own.reset(); err != nil {
+			d.warnings = append(d.warnings, err.Error())
+		}
+		m.log.Info("interface created", "device", d.name, "backend", wg.BackendKernel)
+	default:
+		if link != nil && link.Type() == "wireguard" {
+			return nil, fmt.Errorf("exists as a kernel WireGuard interface; remove it to change the backend")
+		}
+		// Its peers died with the last process; who had put what there and
+		// where the peers were is in the saved file.
+		d.restored = loadSaved(m.dir, d.name)
+		b, warning, err := newUserBackend(d.name, want.MTU, m.log)
+		if err != nil {
+			return nil, err
+		}
+		d.be = b
+		if warning != "" {
+			d.warnings = append(d.warnings, warning)
+		}
+		if err := d.own.reset(); err != nil {
+			d.warnings = append(d.warnings, err.Error())
+		}
+		m.log.Info("interface created", "device", d.name, "backend", wg.BackendUserspace)
+	}
+	if useKernel {
+		d.be = m.kernel.device(d.name, m.caps.RemovePrefix)
+	}
+	link, err := m.links.find(d.name)
+	if err == nil && link == nil {
+		err = ErrNoDevice
+	}
+	if err != nil {
+		d.drop()
+		return nil, err
+	}
+	d.index = link.Attrs().Index
+	return link, nil
+}
+
+// readRetry reads again when a stranger's change overtook the dump.
+func (m *Manager) readRetry(d *dev, full bool) (now dump, err error) {
+	for range 5 {
+		if now, err = d.be.read(full); err != ErrInterrupted { //nolint:errorlint // ours, never wrapped
+			return now, err
+		}
+	}
+	return now, err
+}
+
+// configure writes key, port and mark where they differ.
+func (m *Manager) configure(d *dev, want *wg.Device, now dump) error {
+	var c deviceConfig
+	if !want.PrivateKey.IsZero() && now.PublicKey != want.PrivateKey.Public() {
+		c.PrivateKey = &want.PrivateKey
+	}
+	port := want.ListenPort
+	if port == 0 && now.ListenPort == 0 {
+		port = d.restored.Port // the one the system chose before our restart
+	}
+	if port != 0 && port != now.ListenPort {
+		c.ListenPort = &port
+	}
+	if want.FirewallMark != now.Mark {
+		c.Mark = &want.FirewallMark
+	}
+	if c.empty() {
+		return nil
+	}
+	if err := d.be.configure(c); err != nil {
+		return fmt.Errorf("configure: %w", err)
+	}
+	return nil
+}
+
+// restoreForeign puts back what others had on a userspace device before it
+// ended with our process. Where the plan now wants the prefix, the plan has it.
+func (m *Manager) restoreForeign(d *dev, want *wg.Device) {
+	if len(d.restored.Foreign) == 0 {
+		return
+	}
+	var ops []wg.Op
+	for _, f := range d.restored.Foreign {
+		i, wanted := slices.BinarySearchFunc(want.Peers, f.Key, func(p wg.Peer, k wg.Key) int { return p.Key.Compare(k) })
+		add := wg.Op{Kind: wg.OpAddPeer, Peer: f.Key, Endpoint: f.Endpoint, Keepalive: time.Duration(f.Keepalive) * time.Second}
+		switch {
+		case wanted:
+			// Created whole, so that it never sends without its preshared key.
+			w := &want.Peers[i]
+			add.PresharedKey, add.Keepalive, add.Endpoint = w.PresharedKey, w.Keepalive, d.restored.Endpoints[w.Key]
+			d.own.claim([]wg.Op{add})
+		case !f.Whole:
+			continue // its peer was ours and is no longer wanted
+		}
+		ops = append(ops, add)
+		for _, p := range f.IPs {
+			ops = append(ops, wg.Op{Kind: wg.OpMovePrefix, Peer: f.Key, Prefix: p})
+		}
+	}
+	d.restored.Foreign = nil
+	if err := d.be.apply(ops); err != nil {
+		m.log.Warn("foreign entries could not be restored", "device", d.name, "err", err)
+		return
+	}
+	now, err := m.readRetry(d, true)
+	if err == nil {
+		d.retable(now)
+	}
+}
+
+// adjust brings link, MTU and addresses up to date.
+func (m *Manager) adjust(d *dev, want *wg.Device, link netlink.Link) bool {
+	mtu := want.MTU
+	if mtu == 0 {
+		mtu = pathMTU(m.endpoints(d, want), want.FirewallMark)
+	}
+	was := link.Attrs().MTU
+	changed, problems := m.links.adjust(link, want, mtu, d.own)
+	d.problems = problems
+	if err := d.own.flush(); err != nil {
+		d.problems = append(d.problems, err.Error())
+	}
+	if was != mtu {
+		d.be.mtuChanged()
+	}
+	d.mtu = was
+	if l, err := m.links.find(d.name); err == nil && l != nil {
+		d.mtu = l.Attrs().MTU
+		if l.Attrs().Flags&net.FlagUp == 0 {
+			d.dirty.Store(true)
+		}
+	}
+	return changed
+}
+
+// endpoints lists the outer addresses of the peers: where they are, or where
+// they are expected.
+func (m *Manager) endpoints(d *dev, want *wg.Device) []netip.AddrPort {
+	var out []netip.AddrPort
+	for i := range want.Peers {
+		p := &want.Peers[i]
+		if h := d.table.Peer(p.Key); h != nil && h.Endpoint.IsValid() {
+			out = append(out, h.Endpoint)
+			continue
+		}
+		if p.Endpoint != (wg.Endpoint{}) {
+			out = append(out, m.names.lookup(p.Endpoint)...)
+		} else if e := d.restored.Endpoints[p.Key]; e.IsValid() {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// peers makes peers and allowed IPs as wanted.
+func (m *Manager) peers(d *dev, want *wg.Device, sweep bool, a *wg.Applied) {
+	peers := m.acceptable(want, d.be.kind(), a)
+	waiting := map[string]bool{}
+	opts := wg.DiffOptions{Sweep: sweep, Resolve: func(e wg.Endpoint, dead bool) []netip.AddrPort {
+		addrs := m.names.lookup(e)
+		if _, err := netip.ParseAddr(e.Host); err != nil && (dead || len(addrs) == 0) {
+			waiting[e.Host] = true
+		}
+		return addrs
+	}}
+	delta := wg.Diff(peers, d.table, opts)
+	m.names.watch(d.name, waiting)
+	if len(waiting) > 0 {
+		select {
+		case m.lookNow <- struct{}{}:
+		default:
+		}
+	}
+	errs := map[wg.Op]string{}
+	if len(delta.Ops) > 0 {
+		greet := m.withRestored(d, delta.Ops)
+		if errs = m.write(d, delta.Ops, a); len(errs) > 0 {
+			delta = m.reread(d, peers, opts)
+		}
+		if b, ok := d.be.(*userBackend); ok {
+			b.greet(greet)
+		}
+	}
+	a.Foreign = delta.Foreign
+	m.report(want, delta, errs, a)
+}
+
+// withRestored completes new peers with the endpoint they had before our
+// restart, if what is configured for them is the same or nothing. It returns
+// those that would not start a handshake by themselves.
+func (m *Manager) withRestored(d *dev, ops []wg.Op) (greet []wg.Key) {
+	for i := range ops {
+		op := &ops[i]
+		if op.Kind != wg.OpAddPeer {
+			break
+		}
+		if e, ok := d.restored.Endpoints[op.Peer]; ok {
+			op.Endpoint = e
+			delete(d.restored.Endpoints, op.Peer) // once: a peer added later starts afresh
+			if op.Keepalive == 0 {
+				greet = append(greet, op.Peer)
+			}
+		}
+	}
+	return greet
+}
+
+// acceptable leaves out peers that WireGuard would ignore without a word or
+// refuse, and says why.
+func (m *Manager) acceptable(want *wg.Device, kind wg.Backend, a *wg.Applied) []wg.Peer {
+	self := wg.Key{}
+	if !want.PrivateKey.IsZero() {
+		self = want.PrivateKey.Public()
+	}
+	bad := func(i int) string {
+		p := &want.Peers[i]
+		switch {
+		case p.Key.IsZero():
+			return "has no public key"
+		case p.Key == self:
+			return "has the public key of this interface itself"
+		case i > 0 && want.Peers[i-1].Key == p.Key:
+			return "is given twice"
+		case kind == wg.BackendKernel && strings.Contains(p.Endpoint.Host, "%"):
+			return "has an endpoint with a zone, which the kernel backend can not set"
+		}
+		for _, ip := range p.AllowedIPs {
+			if !prefixOK(ip) {
+				return "has the allowed IP " + ip.String() + ", which is not a masked prefix"
+			}
+		}
+		return ""
+	}
+	for i := range want.Peers {
+		if bad(i) == "" {
+			continue
+		}
+		var good []wg.Peer
+		for j := range want.Peers {
+			text := bad(j)
+			if text == "" {
+				good = append(good, want.Peers[j])
+				continue
+			}
+			fail(a, want.Peers[j].Key, "peer "+want.Peers[j].Name+": "+text)
+		}
+		return good
+	}
+	return want.Peers
+}
+
+// write does the ops in calls of bounded size and repeats each success in the
+// table. A call that fails is tried again op by op, so that one bad entry does
+// not stop the rest. It returns the ops that failed.
+func (m *Manager) write(d *dev, ops []wg.Op, a *wg.Applied) map[wg.Op]string {
+	ops = groupByPeer(ops)
+	from := map[netip.Prefix]wg.Key{}
+	for i := range ops {
+		if ops[i].Kind == wg.OpMovePrefix {
+			if k, ok := d.table.Holder(ops[i].Prefix); ok {
+				from[ops[i].Prefix] = k
+			}
+		}
+	}
+	d.own.claim(ops)
+	if err := d.own.flush(); err != nil {
+		a.Problems = append(a.Problems, err.Error())
+	}
+	failed := map[wg.Op]string{}
+	done := ops[:0:0]
+	one := func(part []wg.Op) error {
+		err := d.be.apply(part)
+		if err == nil {
+			for _, op := range part {
+				d.table.Do(op)
+			}
+			done = append(done, part...)
+		}
+		return err
+	}
+	for _, part := range batches(ops) {
+		err := one(part)
+		if err == nil {
+			continue
+		}
+		for i := range part {
+			if len(part) > 1 {
+				err = one(part[i : i+1])
+			}
+			if err != nil {
+				failed[part[i]] = err.Error()
+			}
+		}
+	}
+	d.own.disclaim(done, from)
+	if err := d.own.flush(); err != nil {
+		a.Problems = append(a.Problems, err.Error())
+	}
+	m.log.Debug("peers written", "device", d.name, "ops", len(ops), "failed", len(failed), "gen", a.Gen)
+	return failed
+}
+
+// reread finds out, after an error, what is true.
+func (m *Manager) reread(d *dev, peers []wg.Peer, opts wg.DiffOptions) wg.Delta {
+	d.dirty.Store(true) // the next Apply tries again
+	if now, err := m.readRetry(d, true); err == nil {
+		d.retable(now)
+	}
+	return wg.Diff(peers, d.table, opts)
+}
+
+// report says what is wanted and not true.
+func (m *Manager) report(want *wg.Device, delta wg.Delta, errs map[wg.Op]string, a *wg.Applied) {
+	for _, b := range delta.Blocked {
+		text := "foreign: held by peer " + b.Holder.String()
+		if b.Overlap {
+			text = "overlap: wanted for peer " + b.Holder.String() + " too"
+		}
+		refuse(a, b.Prefix, text)
+	}
+	// What could not be done is what still differs, plus silent refusals.
+	if len(errs) > 0 {
+		for _, op := range delta.Ops {
+			text := errs[op]
+			if text == "" {
+				text = "not in place"
+			}
+			if op.Kind == wg.OpMovePrefix {
+				refuse(a, op.Prefix, text)
+			} else if op.Kind != wg.OpDelPrefix {
+				fail(a, op.Peer, fmt.Sprintf("peer %s: %s", peerName(want, op.Peer), text))
+			}
+		}
+	}
+	for i := range want.Peers {
+		p := &want.Peers[i]
+		if _, bad := a.PeerErrors[p.Key]; bad {
+			for _, ip := range p.AllowedIPs {
+				if a.Failed[ip] == "" && !m.inPlace(a.Device, p.Key, ip) {
+					refuse(a, ip, a.PeerErrors[p.Key])
+				}
+			}
+		}
+	}
+}
+
+// inPlace is for prefixes of peers that had an error.
+func (m *Manager) inPlace(name string, k wg.Key, p netip.Prefix) bool {
+	d := m.existing(name)
+	h, ok := d.table.Holder(p)
+	return ok && h == k
+}
+
+func peerName(want *wg.Device, k wg.Key) string {
+	for i := range want.Peers {
+		if want.Peers[i].Key == k {
+			return want.Peers[i].Name
+		}
+	}
+	return k.String()
+}
+
+func fail(a *wg.Applied, k wg.Key, text string) {
+	if a.PeerErrors == nil {
+		a.PeerErrors = map[wg.Key]string{}
+	}
+	if a.PeerErrors[k] == "" {
+		a.PeerErrors[k] = text
+	}
+}
+
+func refuse(a *wg.Applied, p netip.Prefix, text string) {
+	if a.Failed == nil {
+		a.Failed = map[netip.Prefix]string{}
+	}
+	if a.Failed[p] == "" {
+		a.Failed[p] = text
+	}
+}
+
+// sweep removes interfaces that we made and that want does not name. An
+// interface that we adopted stays; what is ours on it goes.
+func (m *Manager) sweep(gen uint64, want []wg.Device) {
+	named := map[string]bool{}
+	for i := range want {
+		named[want[i].Name] = true
+	}
+	list, err := m.links.h.LinkList()
+	if err == nil {
+		for _, l := range list { // of earlier processes
+			if l.Attrs().Alias == linkMark && !named[l.Attrs().Name] && openOwnership(m.dir, l.Attrs().Name).created {
+				m.device(l.Attrs().Name)
+			}
+		}
+	}
+	for _, d := range m.all() {
+		if !named[d.name] {
+			m.remove(d, gen)
+		}
+	}
+}
+
+func (m *Manager) remove(d *dev, gen uint64) {
+	d.lock()
+	defer d.unlock()
+	if gen < d.gen {
+		return
+	}
+	link, err := m.links.find(d.name)
+	if err != nil {
+		return // tried again at the next sweep
+	}
+	m.setWatch(d, 0)
+	m.names.watch(d.name, nil)
+	if link != nil && !d.own.created {
+		if d.be != nil && d.table != nil {
+			if ops := wg.Diff(nil, d.table, wg.DiffOptions{Sweep: true}).Ops; len(ops) > 0 {
+				m.write(d, ops, &wg.Applied{Gen: gen})
+			}
+		}
+		link = nil
+	}
+	d.drop()
+	if link != nil && link.Type() == "wireguard" && link.Attrs().Alias == linkMark {
+		if err := m.links.h.LinkDel(link); err != nil {
+			m.log.Warn("interface could not be removed", "device", d.name, "err", translate(err))
+			return
+		}
+	}
+	d.own.forget()
+	if m.dir != "" {
+		removeFile(savedPath(m.dir, d.name))
+	}
+	m.mu.Lock()
+	delete(m.devs, d.name)
+	m.mu.Unlock()
+	m.log.Info("interface removed", "device", d.name)
+}
+
+// Adopt makes everything on an interface ours: peers, allowed IPs and the
+// interface itself. From then on what the plan does not name is removed.
+func (m *Manager) Adopt(ctx context.Context, name string) error {
+	d := m.existing(name)
+	if d == nil {
+		return errUnmanaged(name)
+	}
+	if err := d.lockCtx(ctx); err != nil {
+		return err
+	}
+	defer d.unlock()
+	if d.be == nil || d.table == nil {
+		return errUnmanaged(name)
+	}
+	d.own.add("created")
+	for _, h := range d.table.Peers() {
+		if h.By == wg.Foreigner {
+			d.own.addPeer(h.Key, h.EndpointFor)
+			h.By = wg.Ours
+		}
+		for i := range h.AllowedIPs {
+			if ip := &h.AllowedIPs[i]; ip.By == wg.Foreigner {
+				d.own.add("+ip", h.Key.String(), ip.Prefix.String())
+				ip.By = wg.Ours
+			}
+		}
+	}
+	return d.own.flush()
+}
