@@ -41,9 +41,9 @@ func renderConfig(c api.Config) document { return document{text(strings.TrimRigh
 func renderReport(r api.ConfigReport) document {
 	var d document
 	if len(r.Changes) > 0 {
-		t := block{head: []string{"Class", "Object", "Key", "Change"}}
+		t := block{head: []string{"Class", "Object", "Action", "Keys"}}
 		for _, c := range r.Changes {
-			t.add(c.Class, c.Object, dash(c.Key), c.Text)
+			t.add(c.Class, c.Object, c.Action, strings.Join(c.Keys, " "))
 		}
 		d = append(d, t)
 	}

@@ -80,20 +80,19 @@ type ConfigProblem struct {
 	Cure    string `json:"cure"`
 }
 
-// Classes of change, from harmless to disruptive.
+// Classes of change: what it costs, mildest first. They are the words of
+// package configs.
 const (
-	ClassCosmetic = "cosmetic" // nothing but text
-	ClassLive     = "live"     // taken over without any interruption
-	ClassSession  = "session"  // resets one BGP session
-	ClassPeer     = "peer"     // removes or re-creates one WireGuard peer
-	ClassDevice   = "device"   // re-creates an interface or tunnel
-	ClassRestart  = "restart"  // takes effect only when the daemon restarts
+	ClassLive         = "live"          // no session and no peer notices
+	ClassSoftReset    = "soft-reset"    // routes are judged or sent again, the session stays
+	ClassSessionReset = "session-reset" // one BGP session or WireGuard peer starts over
+	ClassRestart      = "restart"       // takes effect only when the daemon restarts
 )
 
-// ConfigChange is one difference between two configurations.
+// ConfigChange is what happened to one object between two configurations.
 type ConfigChange struct {
-	Class  string `json:"class"`
-	Object string `json:"object"` // "site paris", "gateway"
-	Key    string `json:"key"`    // empty: the object was added or removed
-	Text   string `json:"text"`   // "added", "removed", "5s -> 10s"; never a secret
+	Class  string       `json:"class"`
+	Object string       `json:"object"` // "site paris", "gateway"
+	Action string       `json:"action"` // "added", "removed", "changed"
+	Keys   List[string] `json:"keys"`   // that differ; values are not told, they may be secret
 }
