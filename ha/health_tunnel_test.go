@@ -245,12 +245,57 @@ func TestRecreatedPeerIsUnknownAgain(t *testing.T) {
 			d.see(1000, 1000, 1)
 			d.pass(sec)
 			d.want(d.see(64, 64, 2), Up, ReasonNone)
-			d.pass(sec)
+			for range 12 {
+				d.pass(5 * sec)
+				d.beat()
+				d.want(d.see(32, 64, 2), Up, ReasonNone)
+			}
 			d.p = c.p
 			d.want(d.see(0, 0, c.p.Handshake), Down, ReasonUnknown)
 			d.pass(sec)
 			d.want(d.see(92, 148, 3), Up, ReasonNone)
 		})
+	}
+}
+
+func TestPeerThatOnlyTalksDoesNotHealALostSession(t *testing.T) {
+	// Its packets arrive here and ours do not arrive there: the session we know
+	// grows old, and more received packets are no cure.
+	d := &hand{t: t, h: newHealth(heartbeatSite()), now: epoch}
+	d.see(0, 0, 0)
+	d.pass(sec)
+	d.beat()
+	d.want(d.see(92, 148, 1), Up, ReasonNone)
+	for s := 5; s <= 400; s += 5 {
+		d.pass(5 * sec)
+		d.beat()
+		if j := d.see(32, 64, 1); s < 190 {
+			d.want(j, Up, ReasonNone)
+		} else {
+			d.want(j, Down, ReasonHandshake)
+		}
+	}
+	d.pass(sec)
+	d.want(d.see(32+92, 64, 2), Down, ReasonHoldDown)
+}
+
+func TestSilenceWhileNothingIsSentIsNotDeath(t *testing.T) {
+	d := &hand{t: t, h: newHealth(heartbeatSite()), now: epoch}
+	d.see(0, 0, 0)
+	d.pass(sec)
+	d.beat()
+	d.want(d.see(92, 148, 1), Up, ReasonNone)
+	for s := 1; s < 40; s++ {
+		d.pass(sec)
+		j := d.see(0, 0, 1)
+		switch {
+		case s < 16:
+			d.want(j, Up, ReasonNone)
+		case s < 32:
+			d.want(j, Suspect, ReasonStale)
+		default:
+			d.want(j, Down, ReasonStale)
+		}
 	}
 }
 
