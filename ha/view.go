@@ -1,6 +1,7 @@
 package ha
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -179,20 +180,65 @@ func (c *Core) Neighbor(name string) (*bgp.Neighbor, bgp.NeighborState, bool) {
 	return n.cfg, n.seen, true
 }
 
-// Entries calls fn for the RIB entries inside filter (an invalid filter means
-// all), in prefix order, until it returns false.
-func (c *Core) Entries(filter netip.Prefix, fn func(EntryView) bool) {
+// Entries lists the RIB entries whose prefix is wanted, in prefix order.
+func (c *Core) Entries(wanted func(netip.Prefix) bool) []EntryView {
+	var out []EntryView
 	for _, e := range c.rib.sorted() {
-		if filter.IsValid() && !(filter.Bits() <= e.prefix.Bits() && filter.Contains(e.prefix.Addr())) {
-			continue
-		}
-		if e.empty() {
-			continue
-		}
-		if !fn(c.entryView(e)) {
-			return
+		if !e.empty() && wanted(e.prefix) {
+			out = append(out, c.entryView(e))
 		}
 	}
+	return out
+}
+
+// RouteView is one route of the plan with what the kernel made of it.
+type RouteView struct {
+	bgp.Route
+	Pending bool // wanted, not yet confirmed
+	Report  *bgp.RouteReport
+}
+
+// Routes lists the routes of the plan whose prefix is wanted, in plan order,
+// and the foreign routes that were found on the same prefixes.
+func (c *Core) Routes(wanted func(netip.Prefix) bool) ([]RouteView, []bgp.ForeignRoute) {
+	if c.plan == nil {
+		return nil, nil
+	}
+	var out []RouteView
+	for _, r := range c.plan.FIB.Routes {
+		if wanted(r.Prefix) {
+			out = append(out, c.routeView(r))
+		}
+	}
+	var foreign []bgp.ForeignRoute
+	for _, f := range c.routes.Foreign {
+		if wanted(f.Prefix) {
+			foreign = append(foreign, f)
+		}
+	}
+	return out, foreign
+}
+
+func (c *Core) routeView(r bgp.Route) RouteView {
+	v := RouteView{Route: r, Pending: true}
+	if c.routes.plan == nil {
+		return v
+	}
+	order := func(a, b *bgp.Route) int {
+		if d := bgp.ComparePrefix(a.Prefix, b.Prefix); d != 0 {
+			return d
+		}
+		return cmp.Compare(a.Metric, b.Metric)
+	}
+	have := c.routes.plan.FIB.Routes
+	i, ok := slices.BinarySearchFunc(have, &r, func(a bgp.Route, b *bgp.Route) int { return order(&a, b) })
+	v.Pending = !ok || !equalRoute(&have[i], &r)
+	for i := range c.routes.Reports {
+		if p := &c.routes.Reports[i]; p.Prefix == r.Prefix && p.Metric == r.Metric {
+			v.Report = p
+		}
+	}
+	return v
 }
 
 func (c *Core) entryView(e *entry) EntryView {
@@ -225,19 +271,4 @@ func (c *Core) entryView(e *entry) EntryView {
 
 func (c *Core) covers(p netip.Prefix) bool {
 	return slices.ContainsFunc(c.endpoints, p.Contains)
-}
-
-// lookup finds the entry that decides about an address: the longest match
-// among the prefixes somebody offers.
-func (c *Core) lookup(a netip.Addr, maxBits int) *entry {
-	for bits := maxBits; bits >= 0; bits-- {
-		p, err := a.Prefix(bits)
-		if err != nil {
-			return nil
-		}
-		if e := c.rib.byPrefix[p]; e != nil && !e.empty() {
-			return e
-		}
-	}
-	return nil
 }

@@ -1,0 +1,316 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wgbgp/wgbgp/bgp"
+	"github.com/wgbgp/wgbgp/ha"
+	"github.com/wgbgp/wgbgp/internal/api"
+	"github.com/wgbgp/wgbgp/internal/version"
+	"github.com/wgbgp/wgbgp/wg"
+)
+
+// Status is the one-screen summary.
+func (b *backend) Status(ctx context.Context) (api.Status, error) {
+	s, err := read(ctx, b, b.status)
+	if err != nil {
+		return s, err
+	}
+	b.mu.Lock()
+	s.Config = api.ConfigStatus{
+		File: b.file, Loaded: api.At(b.loaded, time.Now()), Attempted: api.At(b.attempted, time.Now()), Error: b.failed,
+	}
+	b.mu.Unlock()
+	for _, e := range b.gateway.edges() {
+		s.Edges = append(s.Edges, api.Edge{Name: e.name, Gen: e.gen.Load(), OK: e.failure() == "", Error: e.failure()})
+	}
+	if p := b.gateway.sysctls.Load(); p != nil {
+		for _, x := range *p {
+			if !x.Fixed {
+				s.Sysctls = append(s.Sysctls, api.Sysctl{Name: x.Key, Have: x.Have, Want: x.Want, Text: x.Cure()})
+			}
+		}
+	}
+	for _, t := range b.gateway.gre.Observe() {
+		s.Tunnels = append(s.Tunnels, b.tunnel(ctx, t.Name, api.Tunnel{
+			Name: t.Name, Backend: string(t.Backend), Up: t.Up, MTU: t.MTU, Rx: t.Rx, Tx: t.Tx, Dropped: t.Dropped, Error: t.Err,
+		}))
+	}
+	return s, nil
+}
+
+// tunnel adds what only the plan knows.
+func (b *backend) tunnel(ctx context.Context, name string, t api.Tunnel) api.Tunnel {
+	_, _ = read(ctx, b, func(c *ha.Core, _ time.Time) bool {
+		for _, p := range c.Config().Connect {
+			if p.Device == name {
+				t.Local, t.Remote = p.Local, p.Remote
+			}
+		}
+		return true
+	})
+	return t
+}
+
+func (b *backend) status(c *ha.Core, now time.Time) api.Status {
+	g := c.Config().Gateway
+	s := api.Status{
+		Schema: api.Schema, Host: g.Name, Version: version.Get().Version, ASN: uint32(g.ASN), RouterID: g.RouterID, Region: g.Region,
+		Started: api.At(b.started, now), Draining: c.Drain() != ha.DrainNone,
+	}
+	if p := b.loop.plan; p != nil {
+		s.Gen = p.Gen
+		s.Prefixes = api.PrefixCounts{Announced: len(p.Announcements), Withheld: len(p.Withheld)}
+		for i := range p.FIB.Routes {
+			if p.FIB.Routes[i].Type == bgp.Unicast {
+				s.Prefixes.Routes++
+			}
+		}
+	}
+	for _, v := range c.Sites(now, "") {
+		s.Sites.Total++
+		switch {
+		case v.Disabled:
+			s.Sites.Disabled++
+		case v.Judged.Verdict == ha.Up:
+			s.Sites.Up++
+		case v.Judged.Verdict == ha.Suspect:
+			s.Sites.Suspect++
+		case v.Judged.Verdict == ha.Idle:
+			s.Sites.Idle++
+		case v.Judged.Verdict == ha.Suppressed:
+			s.Sites.Suppressed++
+		default:
+			s.Sites.Down++
+		}
+	}
+	for i := range c.Config().Neighbors {
+		n := &c.Config().Neighbors[i]
+		_, st, _ := c.Neighbor(n.Name)
+		s.Sessions.Total++
+		if st.State == bgp.StateEstablished {
+			if mute(n) {
+				s.Sessions.Policy++
+			} else {
+				s.Sessions.Established++
+			}
+		}
+		s.Prefixes.Learned += int(st.Accepted)
+	}
+	return s
+}
+
+// mute reports whether a session can exchange nothing for lack of a policy
+// (RFC 8212).
+func mute(n *bgp.Neighbor) bool { return n.Import == nil || len(n.Import.Allow) == 0 }
+
+// Neighbors lists the BGP sessions by name.
+func (b *backend) Neighbors(ctx context.Context) ([]api.Neighbor, error) {
+	errs := b.gateway.speaker.Errors()
+	return read(ctx, b, func(c *ha.Core, now time.Time) []api.Neighbor {
+		var out []api.Neighbor
+		for i := range c.Config().Neighbors {
+			n, s, _ := c.Neighbor(c.Config().Neighbors[i].Name)
+			out = append(out, neighbor(n, s, c.Config().Gateway.ASN, now, errs[n.Name]))
+		}
+		return out
+	})
+}
+
+func neighbor(n *bgp.Neighbor, s bgp.NeighborState, own bgp.ASN, now time.Time, failure string) api.Neighbor {
+	a := api.Neighbor{
+		Name: n.Name, Kind: string(n.Kind), Group: n.Group, Site: n.Site, Address: n.Address, LocalAddress: n.LocalAddress,
+		RouterID: s.RouterID, ASN: uint32(n.RemoteASN), LocalASN: uint32(cmp.Or(n.LocalASN, own)), State: string(s.State),
+		Since: api.At(s.Since, now), LossReason: s.Reason,
+		HoldTimeSeconds: int(s.HoldTime / time.Second), KeepaliveSeconds: int(n.Keepalive / time.Second),
+		EndOfRIB4: s.EndOfRIB4, EndOfRIB6: s.EndOfRIB6, MaxPrefixes: n.MaxPrefixes,
+		Received: s.Received, Accepted: s.Accepted, Rejected: s.Rejected, Announced: s.Announced,
+		MessagesIn: s.MessagesIn, MessagesOut: s.MessagesOut, UpdatesOut: s.UpdatesOut, Error: failure,
+	}
+	if a.State == "" {
+		a.State = string(bgp.StateIdle)
+	}
+	if n.IPv4 {
+		a.Families = append(a.Families, "ipv4")
+	}
+	if n.IPv6 {
+		a.Families = append(a.Families, "ipv6")
+	}
+	if s.State == bgp.StateEstablished && mute(n) {
+		a.State = api.StatePolicy
+		a.Hint = "nothing may be learned: give this neighbor an `allow` list (RFC 8212)"
+	}
+	return a
+}
+
+// Peers lists WireGuard peers by name, foreign ones last.
+func (b *backend) Peers(ctx context.Context) ([]api.Peer, error) {
+	return read(ctx, b, func(c *ha.Core, now time.Time) []api.Peer {
+		devices := map[string]ha.DeviceView{}
+		var foreign []api.Peer
+		for _, d := range c.Devices() {
+			devices[d.Config.Name] = d
+			for _, f := range d.Applied.Foreign {
+				if !f.AllowedIP.IsValid() {
+					foreign = append(foreign, api.Peer{PublicKey: f.Key.String(), Interface: d.Config.Name, State: api.PeerForeign})
+				}
+			}
+		}
+		var out []api.Peer
+		for _, v := range c.Sites(now, "") {
+			out = append(out, peer(c, v, devices[v.Config.Device], now))
+		}
+		return append(out, foreign...)
+	})
+}
+
+func peer(c *ha.Core, v ha.SiteView, d ha.DeviceView, now time.Time) api.Peer {
+	s := v.Config
+	p := api.Peer{
+		Name: s.Name, PublicKey: s.Peer.Key.String(), Interface: s.Device, Backend: string(d.Applied.Backend), Mode: string(s.Mode),
+		KeepaliveSeconds: int(s.Peer.Keepalive / time.Second), State: v.Judged.PeerState, Since: api.At(v.Judged.Since, now),
+		Reason: string(v.Judged.Reason), Detail: v.Judged.Detail, Error: d.Applied.PeerErrors[s.Peer.Key],
+	}
+	if s.Peer.Endpoint.Host != "" {
+		p.Configured = joinHostPort(s.Peer.Endpoint)
+	}
+	if v.Disabled {
+		p.State = api.PeerDisabled
+	}
+	if v.Peer != nil {
+		p.RxBytes, p.TxBytes = v.Peer.Rx, v.Peer.Tx
+		if v.Peer.Endpoint.IsValid() {
+			p.Endpoint = v.Peer.Endpoint.String()
+		}
+		if v.Peer.Handshake > 0 {
+			p.Handshake = api.At(time.Unix(0, v.Peer.Handshake), now)
+		}
+	}
+	for _, k := range v.Checks {
+		if k.RTT > 0 {
+			p.RTTMillis = float64(k.RTT) / float64(time.Millisecond)
+		}
+	}
+	if _, st, ok := c.Neighbor(s.Neighbor); ok {
+		p.PrefixesIn, p.PrefixesOut = int(st.Accepted), int(st.Announced)
+	}
+	for _, x := range v.Prefixes {
+		a := api.AllowedIP{Prefix: x.Prefix, Source: source(x.Learned), InPlace: x.InPlace}
+		if !x.InPlace {
+			a.Reason, a.Detail = string(x.Reason), x.Detail
+		}
+		p.AllowedIPs = append(p.AllowedIPs, a)
+	}
+	for _, f := range d.Applied.Foreign {
+		if f.Key == s.Peer.Key && f.AllowedIP.IsValid() {
+			p.AllowedIPs = append(p.AllowedIPs, api.AllowedIP{
+				Prefix: f.AllowedIP, Source: api.SourceForeign, InPlace: true, Reason: "foreign", Detail: "set by somebody else, left alone",
+			})
+		}
+	}
+	return p
+}
+
+func joinHostPort(e wg.Endpoint) string {
+	host := e.Host
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return host + ":" + strconv.Itoa(int(e.Port))
+}
+
+func source(isLearned bool) string {
+	if isLearned {
+		return api.SourceLearned
+	}
+	return api.SourceConfigured
+}
+
+// Sites lists the sites by name.
+func (b *backend) Sites(ctx context.Context) ([]api.Site, error) {
+	return read(ctx, b, func(c *ha.Core, now time.Time) []api.Site {
+		var out []api.Site
+		for _, v := range c.Sites(now, "") {
+			s := v.Config
+			a := api.Site{
+				Name: s.Name, Description: s.Description, Interface: s.Device, PublicKey: s.Peer.Key.String(), Neighbor: s.Neighbor,
+				Role: string(s.Role), Group: s.Group, Disabled: v.Disabled, Verdict: string(v.Judged.Verdict),
+				Since: api.At(v.Judged.Since, now), Reason: string(v.Judged.Reason), Detail: v.Judged.Detail,
+			}
+			for _, p := range v.Prefixes {
+				x := api.SitePrefix{Prefix: p.Prefix, Source: source(p.Learned), Announced: p.Announced, Reason: string(p.Reason), Detail: p.Detail}
+				if p.Announced {
+					x.Rank = string(rankOf(c, s))
+				}
+				a.Prefixes = append(a.Prefixes, x)
+			}
+			out = append(out, a)
+		}
+		return out
+	})
+}
+
+func rankOf(c *ha.Core, s *ha.Site) ha.Rank {
+	switch {
+	case c.Drain() != ha.DrainNone:
+		return ha.RankDrain
+	case s.Role == ha.RoleBackup:
+		return ha.RankBackup
+	}
+	return ha.RankDirect
+}
+
+// Health lists the evidence about every site.
+func (b *backend) Health(ctx context.Context) ([]api.Health, error) {
+	return read(ctx, b, func(c *ha.Core, now time.Time) []api.Health {
+		var out []api.Health
+		for _, v := range c.Sites(now, "") {
+			h := api.Health{
+				Site: v.Config.Name, Verdict: string(v.Judged.Verdict), Since: api.At(v.Judged.Since, now),
+				Reason: string(v.Judged.Reason), Detail: v.Judged.Detail, Rule: ruleName(v.Config.Rules),
+				HoldDownSeconds: v.Judged.HoldLeft(now).Seconds(),
+			}
+			for i, k := range v.Checks {
+				cfg := v.Config.Checks[i]
+				h.Checks = append(h.Checks, api.Check{
+					Name: k.Name, Kind: string(k.Kind), Method: method(cfg), Target: k.Target, IntervalSeconds: cfg.Probe.Interval.Seconds(),
+					Up: k.OK, Measured: k.State != "", OK: k.Fails == 0 && k.State != "", Last: api.At(k.LastOK, now),
+					RTTMillis: float64(k.RTT) / float64(time.Millisecond), Reason: strings.TrimSpace(string(k.Reason) + " " + k.Note),
+					Rise: k.Rise, Fall: k.Fall, Successes: k.Oks, Failures: k.Fails,
+					Counts: counts(v.Config, cfg), Prefixes: cfg.Prefixes,
+				})
+			}
+			out = append(out, h)
+		}
+		return out
+	})
+}
+
+func method(k ha.Check) string {
+	if k.Kind == ha.CheckProbe {
+		return string(k.Probe.Kind)
+	}
+	return ""
+}
+
+func counts(s *ha.Site, k ha.Check) bool {
+	if len(s.Rules.Of) > 0 {
+		return slices.Contains(s.Rules.Of, k.Name)
+	}
+	return len(k.Prefixes) == 0
+}
+
+func ruleName(r ha.Rule) string {
+	switch {
+	case r.Name != "":
+		return r.Name
+	case r.Any:
+		return "any"
+	}
+	return "all"
+}

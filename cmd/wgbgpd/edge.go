@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/wgbgp/wgbgp/ha"
+)
+
+// Why an edge looks at its plan.
+type why uint8
+
+const (
+	planned why = iota // a new plan
+	again              // something of ours changed outside
+	audit              // the slow timer
+)
+
+// edge runs one edge in one goroutine. The latest plan wins; plans that were
+// overtaken are never seen. A slow edge delays nobody else.
+type edge struct {
+	name   string
+	events <-chan struct{} // "look again", nil: none
+	every  time.Duration   // audit, 0: never
+	do     func(ctx context.Context, p *ha.Plan, w why) (err string)
+	report *journal
+
+	latest atomic.Pointer[ha.Plan]
+	kick   chan struct{}
+	gen    atomic.Uint64
+	err    atomic.Pointer[string]
+}
+
+func (e *edge) offer(p *ha.Plan) {
+	e.latest.Store(p)
+	select {
+	case e.kick <- struct{}{}:
+	default:
+	}
+}
+
+// run works until ctx ends. An attempt that failed as a whole is repeated with
+// growing pauses even if nothing else happens.
+func (e *edge) run(ctx context.Context) error {
+	const firstRetry, lastRetry = time.Second, 30 * time.Second
+	retry := time.Duration(0)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		if next := soonest(retry, e.every); next > 0 {
+			timer.Reset(next)
+		}
+		w := planned
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-e.kick:
+		case <-e.events:
+			w = again
+		case <-timer.C:
+			w = audit
+		}
+		p := e.latest.Load()
+		if p == nil {
+			continue
+		}
+		err := e.do(ctx, p, w)
+		if ctx.Err() != nil {
+			return nil
+		}
+		e.gen.Store(p.Gen)
+		e.note(err)
+		switch {
+		case err == "":
+			retry = 0
+		case retry == 0:
+			retry = firstRetry
+		default:
+			retry = min(2*retry, lastRetry)
+		}
+	}
+}
+
+func soonest(a, b time.Duration) time.Duration {
+	if a == 0 || (b != 0 && b < a) {
+		return b
+	}
+	return a
+}
+
+// note tells the journal when the edge as a whole fails or recovers.
+func (e *edge) note(err string) {
+	was := e.failure()
+	e.err.Store(&err)
+	if was != err {
+		e.report.edge(e.name, err)
+	}
+}
+
+func (e *edge) failure() string {
+	if s := e.err.Load(); s != nil {
+		return *s
+	}
+	return ""
+}

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/wgbgp/wgbgp/bgp"
+	"github.com/wgbgp/wgbgp/bgp/fib"
+	"github.com/wgbgp/wgbgp/bgp/speaker"
+	"github.com/wgbgp/wgbgp/configs"
+	"github.com/wgbgp/wgbgp/ha"
+	"github.com/wgbgp/wgbgp/tgwconnect"
+	"github.com/wgbgp/wgbgp/tgwconnect/gre"
+	"github.com/wgbgp/wgbgp/wg"
+	"github.com/wgbgp/wgbgp/wg/device"
+	"github.com/wgbgp/wgbgp/wg/probe"
+)
+
+// auditEvery is how often an edge compares what it owns with the kernel even
+// if no event came.
+const auditEvery = 30 * time.Second
+
+// gateway holds the edges of one daemon.
+type gateway struct {
+	inbox   *inbox
+	journal *journal
+	log     *slog.Logger
+
+	wg      *device.Manager
+	fib     *fib.FIB
+	speaker *speaker.Speaker
+	gre     *gre.Manager
+	probes  *probe.Engine
+
+	wgEdge, fibEdge, bgpEdge, greEdge, probeEdge *edge
+
+	sysctls atomic.Pointer[[]fib.SysctlProblem]
+	sysctl  atomic.Value // ha.SysctlMode
+}
+
+// newGateway opens every edge. Nothing is changed in the system yet.
+func newGateway(cfg *configs.Config, in *inbox, j *journal, log *slog.Logger) (*gateway, error) {
+	g := &gateway{inbox: in, journal: j, log: log}
+	g.sysctl.Store(cfg.Core.FIB.Sysctl)
+	var err error
+	if g.wg, err = device.New(device.Options{Logger: log, StateDir: cfg.StateDir}); err != nil {
+		return nil, fmt.Errorf("wireguard: %w", err)
+	}
+	if g.fib, err = fib.New(fib.Options{Logger: log}); err != nil {
+		return nil, fmt.Errorf("kernel routes: %w", err)
+	}
+	if g.gre, err = gre.New(gre.Options{Logger: log}); err != nil {
+		return nil, fmt.Errorf("gre: %w", err)
+	}
+	if g.speaker, err = speaker.New(speaker.Config{
+		ASN: cfg.Core.Gateway.ASN, RouterID: cfg.Core.Gateway.RouterID, Logger: log, Sink: sink{g},
+	}); err != nil {
+		return nil, err
+	}
+	g.probes = probe.New(probe.Options{Logger: log, OnResult: func(r wg.ProbeResult) { in.put(ha.ProbeObserved{ProbeResult: r}) }})
+	g.wgEdge = g.edge("wireguard", g.wg.Events(), auditEvery, g.applyWireGuard)
+	g.fibEdge = g.edge("routes", g.fib.Events(), auditEvery, g.applyRoutes)
+	g.bgpEdge = g.edge("bgp", nil, 0, g.applyBGP)
+	g.greEdge = g.edge("gre", g.gre.Events(), auditEvery, g.applyTunnels)
+	g.probeEdge = g.edge("probes", nil, 0, g.applyProbes)
+	return g, nil
+}
+
+func (g *gateway) edge(name string, events <-chan struct{}, every time.Duration, do func(context.Context, *ha.Plan, why) string) *edge {
+	return &edge{name: name, events: events, every: every, do: do, report: g.journal, kick: make(chan struct{}, 1)}
+}
+
+func (g *gateway) edges() []*edge {
+	return []*edge{g.wgEdge, g.greEdge, g.fibEdge, g.bgpEdge, g.probeEdge}
+}
+
+func (g *gateway) applyWireGuard(ctx context.Context, p *ha.Plan, _ why) string {
+	var bad []string
+	for _, a := range g.wg.Apply(ctx, p.Gen, p.Devices, p.FIB.Complete) {
+		if a.Err != "" {
+			bad = append(bad, a.Device+": "+a.Err)
+		}
+		g.inbox.put(ha.WireGuardApplied{Plan: p, Applied: a})
+	}
+	return strings.Join(bad, "; ")
+}
+
+func (g *gateway) applyRoutes(ctx context.Context, p *ha.Plan, w why) string {
+	if w != planned {
+		if err := g.fib.Resync(ctx); err != nil {
+			return err.Error()
+		}
+	}
+	g.checkSysctls(p)
+	r := g.fib.Apply(ctx, p.Gen, p.FIB)
+	if err := g.fib.ApplySources(ctx, p.Sources, g.clamped(p)); err != nil && r.Err == "" {
+		g.journal.edge("nftables", err.Error())
+	}
+	g.inbox.put(ha.RoutesApplied{Plan: p, RoutesApplied: r})
+	return r.Err
+}
+
+// clamped lists the interfaces between which TCP's MSS is clamped: all tunnels.
+func (g *gateway) clamped(p *ha.Plan) []string {
+	var out []string
+	for i := range p.Devices {
+		out = append(out, p.Devices[i].Name)
+	}
+	for i := range p.Tunnels {
+		out = append(out, p.Tunnels[i].Name)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (g *gateway) checkSysctls(p *ha.Plan) {
+	mode, _ := g.sysctl.Load().(ha.SysctlMode)
+	if mode == ha.SysctlOff {
+		g.sysctls.Store(nil)
+		return
+	}
+	problems := g.fib.CheckSysctls(g.clamped(p), mode == ha.SysctlSet)
+	g.sysctls.Store(&problems)
+}
+
+func (g *gateway) applyBGP(ctx context.Context, p *ha.Plan, _ why) string {
+	a := g.speaker.Apply(ctx, p.Gen, p.Neighbors, p.Announcements)
+	g.inbox.put(ha.AnnounceApplied{Plan: p, AnnounceApplied: a})
+	if g.speaker.Wedged() {
+		return "GoBGP does not answer"
+	}
+	return ""
+}
+
+func (g *gateway) applyTunnels(ctx context.Context, p *ha.Plan, _ why) string {
+	var bad []string
+	for _, t := range g.gre.Apply(ctx, p.Gen, p.Tunnels, p.FIB.Complete) {
+		if t.Err != "" {
+			bad = append(bad, t.Name+": "+t.Err)
+		}
+		g.inbox.put(ha.TunnelObserved{TunnelState: t})
+	}
+	return strings.Join(bad, "; ")
+}
+
+func (g *gateway) applyProbes(_ context.Context, p *ha.Plan, _ why) string {
+	g.probes.Set(p.Gen, p.Probes)
+	return ""
+}
+
+// observe polls the WireGuard interfaces, since WireGuard has no events
+// (facts: every second up to 2,000 peers, then proportionally rarer).
+func (g *gateway) observe(ctx context.Context) error {
+	for {
+		p := g.wgEdge.latest.Load()
+		peers := 0
+		if p != nil {
+			for i := range p.Devices {
+				peers += len(p.Devices[i].Peers)
+				g.observeDevice(ctx, p.Devices[i].Name)
+			}
+		}
+		wait(ctx, max(time.Second, time.Duration(peers)*time.Second/2000))
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+func (g *gateway) observeDevice(ctx context.Context, name string) {
+	s, err := g.wg.Observe(ctx, name)
+	f := ha.DeviceObserved{State: s}
+	if err != nil {
+		f = ha.DeviceObserved{State: wg.DeviceState{Name: name}, Err: err.Error(), Gone: errors.Is(err, device.ErrNoDevice)}
+	}
+	g.inbox.put(f)
+}
+
+// sink takes what the speaker learns.
+type sink struct{ g *gateway }
+
+func (s sink) Paths(changes []bgp.PathChange)        { s.g.inbox.put(ha.PathsChanged{Changes: changes}) }
+func (s sink) Neighbor(n bgp.NeighborState)          { s.g.inbox.put(ha.NeighborObserved{NeighborState: n}) }
+func (s sink) Rejected(r bgp.Rejected)               { s.g.journal.rejected(r) }
+func (g *gateway) tunnels() []tgwconnect.TunnelState { return g.gre.Observe() }
+
+// close ends the edges. Whatever the kernel holds stays.
+func (g *gateway) close(orderly bool) {
+	if err := g.speaker.Stop(orderly); err != nil {
+		g.log.Warn("stop", "edge", "bgp", "err", err)
+	}
+	for name, c := range map[string]func() error{"gre": g.gre.Close, "wireguard": g.wg.Close, "routes": g.fib.Close} {
+		if err := c(); err != nil {
+			g.log.Warn("stop", "edge", name, "err", err)
+		}
+	}
+}

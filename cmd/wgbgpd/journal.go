@@ -1,0 +1,122 @@
+package main
+
+import (
+	"log/slog"
+	"net/netip"
+	"slices"
+
+	"github.com/wgbgp/wgbgp/bgp"
+	"github.com/wgbgp/wgbgp/ha"
+	"github.com/wgbgp/wgbgp/internal/api"
+)
+
+// journal turns what changed into log lines and events, each with a
+// machine-readable reason.
+type journal struct {
+	log *slog.Logger
+	out *api.EventLog
+}
+
+// plan reports every prefix that is announced now and was not, and the reverse.
+// Both lists are sorted by prefix.
+func (j *journal) plan(old, p *ha.Plan) {
+	var was []bgp.Announcement
+	if old != nil {
+		was = old.Announcements
+	}
+	now := p.Announcements
+	for len(was) > 0 || len(now) > 0 {
+		var d int
+		switch {
+		case len(was) == 0:
+			d = 1
+		case len(now) == 0:
+			d = -1
+		default:
+			d = bgp.ComparePrefix(was[0].Prefix, now[0].Prefix)
+		}
+		switch {
+		case d < 0:
+			j.withdraw(p, was[0].Prefix)
+			was = was[1:]
+		case d > 0:
+			j.event(slog.LevelInfo, api.Event{Kind: api.EventAnnounce, Prefix: now[0].Prefix, Reason: "forwarding", Gen: p.Gen})
+			now = now[1:]
+		default:
+			was, now = was[1:], now[1:]
+		}
+	}
+}
+
+func (j *journal) withdraw(p *ha.Plan, prefix netip.Prefix) {
+	e := api.Event{Kind: api.EventWithdraw, Prefix: prefix, Reason: "no-path", Gen: p.Gen}
+	i, ok := slices.BinarySearchFunc(p.Withheld, prefix, func(h ha.Withheld, q netip.Prefix) int { return bgp.ComparePrefix(h.Prefix, q) })
+	if ok {
+		h := p.Withheld[i]
+		e.Reason, e.Site, e.Neighbor, e.Detail = string(h.Reason), h.Site, h.From, h.Detail
+	}
+	j.event(slog.LevelWarn, e)
+}
+
+func (j *journal) transitions(ts []ha.Transition) {
+	for _, t := range ts {
+		e := api.Event{Site: t.Site, Neighbor: t.Neighbor, Reason: t.Reason, Detail: t.Detail}
+		level := slog.LevelInfo
+		switch {
+		case t.Neighbor != "":
+			e.Kind = api.EventSession
+			if e.Detail == "" {
+				e.Detail = t.From + " -> " + t.To
+			}
+			if t.To != string(bgp.StateEstablished) && t.From != string(bgp.StateEstablished) {
+				level = slog.LevelDebug // the way there is no news
+			}
+		case t.To == string(ha.Up):
+			e.Kind, e.Reason = api.EventUp, "up"
+		case t.To == string(ha.Down):
+			e.Kind, level = api.EventDown, slog.LevelWarn
+		default:
+			e.Kind = api.EventVerdict
+			e.Detail = t.To + " " + t.Detail
+		}
+		j.event(level, e)
+	}
+}
+
+func (j *journal) edge(edge, err string) {
+	if err == "" {
+		j.event(slog.LevelInfo, api.Event{Kind: api.EventEdge, Edge: edge, Reason: "recovered"})
+		return
+	}
+	j.event(slog.LevelError, api.Event{Kind: api.EventEdge, Edge: edge, Reason: "failed", Detail: err})
+}
+
+func (j *journal) system(reason, detail string) {
+	j.event(slog.LevelInfo, api.Event{Kind: api.EventSystem, Reason: reason, Detail: detail})
+}
+
+func (j *journal) rejected(r bgp.Rejected) {
+	j.event(slog.LevelWarn, api.Event{Kind: api.EventReject, Prefix: r.Prefix, Neighbor: r.Neighbor, Reason: r.Reason})
+}
+
+func (j *journal) event(level slog.Level, e api.Event) {
+	e = j.out.Publish(e)
+	var attrs []any
+	add := func(k, v string) {
+		if v != "" {
+			attrs = append(attrs, k, v)
+		}
+	}
+	if e.Prefix.IsValid() {
+		add("prefix", e.Prefix.String())
+	}
+	add("site", e.Site)
+	add("neighbor", e.Neighbor)
+	add("edge", e.Edge)
+	add("reason", e.Reason)
+	add("detail", e.Detail)
+	if e.Gen != 0 {
+		attrs = append(attrs, "gen", e.Gen)
+	}
+	j.log.Log(nil, level, e.Kind, attrs...)
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/wgbgp/wgbgp/configs"
+	"github.com/wgbgp/wgbgp/ha"
+)
+
+// loop owns the core: it alone calls Step and Plan. Everybody else puts facts
+// into the inbox or asks a question through ask.
+type loop struct {
+	log    *slog.Logger
+	core   *ha.Core
+	inbox  *inbox
+	asks   chan func(now time.Time)
+	edges  []applier
+	events *journal
+	config *configs.Config // in force
+	plan   *ha.Plan        // last handed out
+	beat   func()          // tells the watchdog that the loop turns
+}
+
+// applier is one edge: it is handed every new plan and always works on the
+// latest one.
+type applier interface{ offer(*ha.Plan) }
+
+// run is the daemon's heart: take facts, let the core decide, hand out the plan.
+// A failure is planned for at once; good news waits a moment for company.
+func (l *loop) run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var planAt time.Time // zero: nothing waits
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case fn := <-l.asks:
+			fn(time.Now())
+		case <-l.inbox.kick:
+		case <-timer.C:
+		}
+		now := time.Now()
+		l.beat()
+		facts := l.inbox.take()
+		for _, f := range facts {
+			l.core.Step(now, f)
+		}
+		if planAt.IsZero() && (len(facts) > 0 || l.core.Urgent()) {
+			planAt = now.Add(l.core.Config().Gateway.CoalesceDelay)
+		}
+		due := l.core.Due()
+		if l.plan == nil || l.core.Urgent() || (!planAt.IsZero() && !now.Before(planAt)) || (!due.IsZero() && !now.Before(due)) {
+			l.hand(l.core.Plan(now))
+			planAt, due = time.Time{}, l.core.Due()
+		}
+		timer.Reset(l.rest(now, planAt, due))
+	}
+}
+
+// rest is how long nothing needs to be done; at most a second, so that the
+// watchdog sees the loop turn.
+func (l *loop) rest(now, planAt, due time.Time) time.Duration {
+	d := time.Second
+	for _, t := range []time.Time{planAt, due} {
+		if !t.IsZero() {
+			d = min(d, max(t.Sub(now), 0))
+		}
+	}
+	return d
+}
+
+// hand gives a new plan to the edges and the difference to the journal.
+func (l *loop) hand(p *ha.Plan) {
+	if p != l.plan {
+		for _, e := range l.edges {
+			e.offer(p)
+		}
+		l.events.plan(l.plan, p)
+		l.plan = p
+	}
+	l.events.transitions(l.core.Transitions())
+}
+
+// ask runs fn in the loop, where the core may be read.
+func (l *loop) ask(ctx context.Context, fn func(now time.Time)) error {
+	done := make(chan struct{})
+	select {
+	case l.asks <- func(now time.Time) { defer close(done); fn(now) }:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// leave takes this host out of the paths of others: first it is announced as
+// the last choice so that traffic moves, then everything is withdrawn, then a
+// moment passes for what is still under way. Routes and tunnels stay.
+func (l *loop) leave(ctx context.Context) {
+	linger := l.config.Core.Gateway.Linger
+	l.events.system("draining", "preference lowered")
+	l.inbox.put(ha.Draining{Phase: ha.DrainPrefer})
+	wait(ctx, linger)
+	l.events.system("draining", "withdrawing")
+	l.inbox.put(ha.Draining{Phase: ha.DrainWithdraw})
+	wait(ctx, linger)
+}
+
+// wait passes time unless ctx ends first.
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,173 @@
+package ha
+
+import (
+	"fmt"
+	"math/rand"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/wgbgp/wgbgp/bgp"
+	"github.com/wgbgp/wgbgp/wg"
+)
+
+// facts draws a set of facts about different things, so that their order can
+// not matter.
+func randomFacts(r *rand.Rand, w *world, cfg *Config) []Fact {
+	var out []Fact
+	for _, n := range cfg.Neighbors {
+		st := bgp.StateIdle
+		if r.Intn(4) > 0 {
+			st = bgp.StateEstablished
+		}
+		out = append(out, NeighborObserved{bgp.NeighborState{Name: n.Name, State: st, Since: w.now, EndOfRIB4: st == bgp.StateEstablished}})
+		for i := range 8 {
+			if r.Intn(3) > 0 {
+				continue
+			}
+			p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i / 2), 0, 0}), 16+i%2*8).Masked()
+			out = append(out, PathsChanged{[]bgp.PathChange{{Path: bgp.Path{
+				Prefix: p, Neighbor: n.Name, Since: w.now.Add(time.Duration(r.Intn(5)) * time.Second),
+				Attrs: &bgp.Attrs{LocalPref: uint32(100 + r.Intn(2)*100), ASPath: make([]bgp.ASN, r.Intn(3))},
+			}}}})
+		}
+	}
+	if r.Intn(4) == 0 {
+		out = append(out, SiteSet{Site: cfg.Sites[r.Intn(len(cfg.Sites))].Name, Disabled: true})
+	}
+	return out
+}
+
+func randomConfig(r *rand.Rand) *Config {
+	var sites []Site
+	for i := range 5 {
+		s := site(fmt.Sprintf("s%d", i), i+1)
+		if r.Intn(2) == 0 {
+			s.Group = "g"
+			if r.Intn(2) == 0 {
+				s.Prefixes = []netip.Prefix{pfx("10.0.0.0/16")}
+			}
+			if r.Intn(2) == 0 {
+				s.Role = RoleBackup
+			}
+		}
+		if r.Intn(2) == 0 {
+			s.Device = "wg1"
+		}
+		sites = append(sites, s)
+	}
+	cfg := config(sites...)
+	cfg.Devices = append(cfg.Devices, wg.Device{Name: "wg1", Mode: wg.ModeSynced, Addresses: cfg.Devices[0].Addresses})
+	return cfg
+}
+
+// The plan depends on the facts and not on their order, nor on how often the
+// core was asked to plan in between.
+func TestOrderOfFactsDoesNotMatter(t *testing.T) {
+	for seed := range int64(300) {
+		r := rand.New(rand.NewSource(seed))
+		cfg := randomConfig(r)
+		ref := newWorld(t, cfg)
+		facts := randomFacts(r, ref, cfg)
+		for _, f := range facts {
+			ref.step(f)
+		}
+		ref.now = ref.now.Add(time.Minute)
+		want := text(ref.settle())
+		for range 3 {
+			w := newWorld(t, cfg)
+			r.Shuffle(len(facts), func(i, j int) { facts[i], facts[j] = facts[j], facts[i] })
+			for _, f := range facts {
+				w.step(f)
+				if r.Intn(3) == 0 { // squashed or not
+					p := w.c.Plan(w.now)
+					if r.Intn(2) == 0 {
+						w.applyWG(p)
+					}
+					if r.Intn(2) == 0 {
+						w.applyRoutes(p)
+					}
+					if r.Intn(2) == 0 {
+						w.applyAnn(p)
+					}
+				}
+				if r.Intn(5) == 0 { // doubled
+					w.step(f)
+				}
+			}
+			w.now = w.now.Add(time.Minute)
+			if got := text(w.settle()); got != want {
+				t.Fatalf("seed %d: another order gives another plan\nwant\n%s\ngot\n%s", seed, want, got)
+			}
+		}
+	}
+}
+
+// Whatever the order of applying, a prefix belongs to one peer of a device,
+// what is announced is routed, and every known prefix that is not announced has
+// a reason.
+func TestInvariantsHoldInEveryPlan(t *testing.T) {
+	for seed := range int64(300) {
+		r := rand.New(rand.NewSource(seed))
+		cfg := randomConfig(r)
+		w := newWorld(t, cfg)
+		for range 40 {
+			facts := randomFacts(r, w, cfg)
+			w.step(facts[r.Intn(len(facts))])
+			if r.Intn(3) == 0 {
+				n := cfg.Neighbors[r.Intn(len(cfg.Neighbors))].Name
+				w.unlearn(n, fmt.Sprintf("10.%d.0.0/16", r.Intn(4)))
+			}
+			w.now = w.now.Add(time.Duration(r.Intn(1500)) * time.Millisecond)
+			p := w.c.Plan(w.now)
+			checkPlan(t, seed, w, p)
+			switch r.Intn(4) {
+			case 0:
+				w.applyWG(p)
+			case 1:
+				w.applyRoutes(p)
+			case 2:
+				w.applyAnn(p)
+			}
+		}
+	}
+}
+
+func checkPlan(t *testing.T, seed int64, w *world, p *Plan) {
+	t.Helper()
+	for _, d := range p.Devices {
+		owner := map[netip.Prefix]string{}
+		for _, q := range d.Peers {
+			for i, a := range q.AllowedIPs {
+				if o, taken := owner[a]; taken {
+					t.Fatalf("seed %d: %s belongs to %s and %s", seed, a, o, q.Name)
+				}
+				owner[a] = q.Name
+				if i > 0 && bgp.ComparePrefix(q.AllowedIPs[i-1], a) >= 0 {
+					t.Fatalf("seed %d: allowed IPs of %s are not sorted: %v", seed, q.Name, q.AllowedIPs)
+				}
+			}
+		}
+		for _, r := range p.FIB.Routes {
+			if r.Type == bgp.Unicast && throughDevice(&r, d.Name) && owner[r.Prefix] == "" {
+				t.Fatalf("seed %d: %s is routed into %s and belongs to no peer there\n%s", seed, r.Prefix, d.Name, text(p))
+			}
+		}
+	}
+	for _, a := range p.Announcements {
+		if routed(p, a.Prefix.String()) == "" {
+			t.Fatalf("seed %d: %s is announced and not routed\n%s", seed, a.Prefix, text(p))
+		}
+	}
+	for _, e := range w.c.rib.sorted() {
+		if !e.empty() && e.host == nil && e.paths != nil && !announced(p, e.prefix.String()) && withheld(p, e.prefix.String()) == ReasonNone {
+			t.Fatalf("seed %d: %s is known, not announced and has no reason\n%s", seed, e.prefix, text(p))
+		}
+	}
+	for i := 1; i < len(p.FIB.Routes); i++ {
+		a, b := &p.FIB.Routes[i-1], &p.FIB.Routes[i]
+		if d := bgp.ComparePrefix(a.Prefix, b.Prefix); d > 0 || d == 0 && a.Metric >= b.Metric {
+			t.Fatalf("seed %d: routes are not sorted at %s", seed, b.Prefix)
+		}
+	}
+}
