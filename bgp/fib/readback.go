@@ -1,0 +1,240 @@
+package fib
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wgbgp/wgbgp/bgp"
+)
+
+var families = [...]uint8{unix.AF_INET, unix.AF_INET6}
+
+// isErrno reports whether err is one of the kernel's errors given.
+func isErrno(err error, errnos ...unix.Errno) bool {
+	for _, e := range errnos {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// readback replaces everything believed by what the kernel says now, and lays
+// the last wanted set over it.
+func (f *FIB) readback(ctx context.Context) error {
+	t := newTables(f.idBase())
+	t.resolve = f.resolveUnderlay
+	if err := f.readLinks(ctx, t); err != nil {
+		return fmt.Errorf("read devices: %w", err)
+	}
+	if err := f.readNextHops(ctx, t); err != nil {
+		return fmt.Errorf("read next-hop objects: %w", err)
+	}
+	rows, err := f.readTable(ctx, f.frame.table)
+	if err != nil {
+		return fmt.Errorf("read table %d: %w", f.frame.table, err)
+	}
+	if err := f.readMain(ctx); err != nil {
+		return err
+	}
+	f.t = t
+	f.layOver(rows)
+	f.rulesDirty = true
+	f.unfinished = true
+	f.count.Resyncs.Add(1)
+	return nil
+}
+
+func (f *FIB) readLinks(ctx context.Context, t *tables) error {
+	return f.conn.dump(ctx,
+		func(m *messages, seq uint32) { m.dumpHeader(seq, unix.RTM_GETLINK, unix.AF_UNSPEC, sizeofIfInfo) },
+		func() { clear(t.links); clear(t.names) },
+		func(_ uint16, b []byte) error {
+			l, err := parseLink(b)
+			if err == nil {
+				t.links[l.name], t.names[l.index] = l, l.name
+			}
+			return err
+		})
+}
+
+func (f *FIB) readNextHops(ctx context.Context, t *tables) error {
+	var all []knexthop
+	err := f.conn.dump(ctx,
+		func(m *messages, seq uint32) { m.dumpHeader(seq, unix.RTM_GETNEXTHOP, unix.AF_UNSPEC, sizeofNhMsg) },
+		func() { all = all[:0] },
+		func(_ uint16, b []byte) error {
+			n, err := parseNextHop(b)
+			if err == nil && t.inRange(n.id) {
+				all = append(all, n)
+			}
+			return err
+		})
+	if err != nil {
+		return err
+	}
+	ours := func(n *knexthop) bool { return n.protocol == f.frame.protocol }
+	for i := range all {
+		n := &all[i]
+		t.taken[n.id] = struct{}{}
+		if !ours(n) || n.group != nil {
+			continue
+		}
+		k := nhKey{n.family, n.gateway, n.oif}
+		if _, twice := t.singleByKey[k]; n.special || twice {
+			k = nhKey{oif: -1 - int32(len(t.singles))} // unusable, but ours to sweep
+		}
+		j := int32(len(t.singles))
+		t.singles = append(t.singles, single{key: k, id: n.id, live: true})
+		t.singleByKey[k], t.singleByID[n.id] = j, j
+	}
+	for i := range all {
+		n := &all[i]
+		if !ours(n) || n.group == nil {
+			continue
+		}
+		g := group{id: n.id, content: -1, live: true}
+		var parts []part
+		for _, m := range n.group {
+			if j, ok := t.singleByID[m.id]; ok && m.weight > 0 && t.singles[j].key.oif > 0 {
+				parts = append(parts, part{j, m.weight})
+			}
+		}
+		if !n.special && len(parts) == len(n.group) {
+			g.content = t.contentOf(parts)
+		}
+		t.groupByID[n.id] = int32(len(t.groups))
+		t.groups = append(t.groups, g)
+	}
+	return nil
+}
+
+// readTable returns all routes of a table, sorted by prefix and metric.
+func (f *FIB) readTable(ctx context.Context, table uint32) ([]kroute, error) {
+	var rows []kroute
+	for _, fam := range families {
+		start := len(rows)
+		err := f.conn.dump(ctx,
+			func(m *messages, seq uint32) { m.dumpRoutes(seq, fam, table) },
+			func() { rows = rows[:start] },
+			func(_ uint16, b []byte) error {
+				r, err := parseRoute(b)
+				if err == nil && r.table == table && r.tos == 0 {
+					rows = append(rows, r)
+				}
+				return err
+			})
+		// No such table yet, or no such family in this kernel: no routes.
+		if err != nil && !isErrno(err, unix.ENOENT, unix.EAFNOSUPPORT, unix.EOPNOTSUPP) {
+			return nil, err
+		}
+	}
+	byKey := func(a, b kroute) int {
+		if c := bgp.ComparePrefix(a.prefix, b.prefix); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.metric, b.metric)
+	}
+	if !slices.IsSortedFunc(rows, byKey) {
+		slices.SortStableFunc(rows, byKey)
+	}
+	return rows, nil
+}
+
+// readMain reads the routes that policy rules consult before ours.
+func (f *FIB) readMain(ctx context.Context) error {
+	f.mainDirty = false
+	f.foreignMain = nil
+	if !f.frame.rules() {
+		return nil
+	}
+	rows, err := f.readTable(ctx, unix.RT_TABLE_MAIN)
+	if err != nil {
+		return fmt.Errorf("read table main: %w", err)
+	}
+	f.foreignMain = slices.DeleteFunc(rows, func(r kroute) bool { return r.prefix.Bits() == 0 })
+	return nil
+}
+
+// layOver fills the mirror: cells for kernel routes we want, strays for ours
+// that we do not, foreignOwn for those of others in our table.
+func (f *FIB) layOver(rows []kroute) {
+	f.cells = make([]cell, len(f.want))
+	for i := range f.cells {
+		f.cells[i].set = f.setOf(&f.want[i])
+		f.cells[i].obj = objAbsent
+	}
+	clear(f.t.slices)
+	f.strays, f.foreignOwn = nil, nil
+	i := 0
+	for k := range rows {
+		r := &rows[k]
+		obj := f.objectOf(r)
+		if r.protocol != f.frame.protocol {
+			if obj >= 0 {
+				f.t.groups[obj].pinned = true
+			}
+			f.foreignOwn = append(f.foreignOwn, *r)
+			continue
+		}
+		s := stray{prefix: r.prefix, metric: r.metric, obj: obj, source: r.source, typ: r.typ}
+		for i < len(f.want) && compareKey(&f.want[i], s.prefix, s.metric) < 0 {
+			i++
+		}
+		if i == len(f.want) || compareKey(&f.want[i], s.prefix, s.metric) != 0 {
+			if n := len(f.strays); n > 0 && f.strays[n-1].prefix == s.prefix && f.strays[n-1].metric == s.metric {
+				s.double, f.strays[n-1].obj = true, objOther
+			}
+			f.strays = append(f.strays, s)
+			continue
+		}
+		if f.cells[i].obj != objAbsent { // appended by somebody: one copy goes, the other is written anew
+			s.double = true
+			f.strays = append(f.strays, s)
+			f.cells[i].obj = objOther
+			continue
+		}
+		f.cells[i].obj = obj
+		f.cells[i].stale = s.differs(&f.want[i])
+	}
+}
+
+// objectOf says what an installed route points to.
+func (f *FIB) objectOf(r *kroute) int32 {
+	if r.nhid != 0 {
+		if g, ok := f.t.groupByID[r.nhid]; ok {
+			return g
+		}
+		return objOther
+	}
+	if r.typ == unix.RTN_BLACKHOLE {
+		return objBlackhole
+	}
+	return objOther
+}
+
+// resolveUnderlay looks a next hop up the way a tunnel packet would go.
+func (f *FIB) resolveUnderlay(gw netip.Addr) (int32, netip.Addr, error) {
+	var r kroute
+	err := f.conn.get(
+		func(m *messages, seq uint32) { m.getRoute(seq, gw, f.frame.mark, 0) },
+		func(_ uint16, b []byte) (err error) {
+			r, err = parseRoute(b)
+			return err
+		})
+	switch {
+	case err != nil:
+		return 0, netip.Addr{}, fmt.Errorf("not reachable: %w", err)
+	case r.typ == unix.RTN_LOCAL:
+		return 0, netip.Addr{}, errors.New("is an address of this host")
+	case r.gateway.IsValid():
+		return r.oif, r.gateway, nil
+	}
+	return r.oif, gw, nil
+}
