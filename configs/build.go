@@ -1,0 +1,270 @@
+package configs
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"github.com/wgbgp/wgbgp/bgp"
+	"github.com/wgbgp/wgbgp/ha"
+	"github.com/wgbgp/wgbgp/tgwconnect"
+	"github.com/wgbgp/wgbgp/wg"
+)
+
+// Names of the checks that a site has without naming them.
+const (
+	checkHeartbeat = "heartbeat"
+	checkHandshake = "handshake"
+	checkBGP       = "bgp"
+)
+
+// heartbeatPort is discard (RFC 863): nobody answers, and WireGuard itself must.
+const heartbeatPort = 9
+
+// build makes the core's configuration of a document without problems.
+func (l *loader) build() *ha.Config {
+	d := &l.doc
+	c := &ha.Config{
+		Gateway: ha.Gateway{
+			Name: d.Gateway.Name, ASN: bgp.ASN(d.Gateway.ASN), RouterID: d.Gateway.RouterID, Region: d.Gateway.Region,
+			CoalesceDelay: d.Gateway.Coalesce, EndOfRIBWait: d.Gateway.EndOfRIBWait, Linger: d.Gateway.Linger,
+		},
+		FIB:   d.FIB.build(),
+		Ranks: ha.Ranks{},
+	}
+	for _, w := range d.devices() {
+		c.Devices = append(c.Devices, w.build(d.FIB.Mark))
+	}
+	for _, s := range d.Site {
+		c.Sites = append(c.Sites, l.site(s))
+		if s.Neighbor != nil {
+			c.Neighbors = append(c.Neighbors, s.neighbor())
+		}
+	}
+	for _, t := range d.Connect {
+		c.Connect = append(c.Connect, t.build(d.Gateway.ASN))
+		c.Neighbors = append(c.Neighbors, t.neighbors()...)
+	}
+	for _, n := range d.Neighbor {
+		c.Neighbors = append(c.Neighbors, n.build())
+	}
+	slices.SortFunc(c.Neighbors, func(a, b bgp.Neighbor) int { return cmp.Compare(a.Name, b.Name) })
+	for _, r := range d.Rank.all() {
+		a := ha.RankAttrs{MED: r.doc.MED, Prepend: r.doc.Prepend, LocalPref: r.doc.LocalPref}
+		for _, x := range r.doc.Communities {
+			a.Communities = append(a.Communities, x.Community)
+		}
+		c.Ranks[r.rank] = a
+	}
+	return c
+}
+
+func (f *fibDoc) build() ha.FIB {
+	out := ha.FIB{
+		Table: f.Table, VRF: f.VRF, Protocol: f.Protocol, Metric: f.Metric, SinkMetric: f.SinkMetric, RulePref: f.RulePref, Mark: f.Mark,
+		MaxECMP: f.MaxECMP, Takeover: f.Takeover, Permit: sortedPrefixes(f.Permit), Sysctl: ha.SysctlMode(f.Sysctl), MSSClamp: f.MSSClamp,
+	}
+	out.Source4, out.Source6 = byFamily(f.Source)
+	return out
+}
+
+func (w *wireguardDoc) build(mark uint32) wg.Device {
+	out := wg.Device{
+		Name: w.name, Backend: wg.Backend(w.Backend), ListenPort: w.ListenPort, FirewallMark: mark, MTU: w.MTU,
+		Addresses: slices.Clone(w.Address), VRF: w.VRF, Mode: wg.Mode(w.Mode),
+	}
+	if !w.PrivateKey.value.IsZero() {
+		out.PrivateKey, _ = wg.ParsePrivateKey(w.PrivateKey.value.Reveal()) // judged by keys
+	}
+	return out
+}
+
+func (l *loader) site(s *siteDoc) ha.Site {
+	out := ha.Site{
+		Name: s.Name, Description: s.Description, Device: s.Interface, Mode: wg.Mode(l.doc.WireGuard[s.Interface].Mode),
+		Peer:     wg.Peer{Name: s.Name, Key: s.PublicKey.Key, Endpoint: s.Endpoint.Endpoint, Keepalive: s.Keepalive},
+		Prefixes: sortedPrefixes(s.Prefixes), Group: s.Group, Role: ha.Role(s.Role), Disabled: s.Disabled,
+		Checks: l.checks(s), Rules: l.rule(s), IdlePolicy: ha.IdlePolicy(s.IdlePolicy), HoldDown: s.HoldDown,
+	}
+	out.Address4, out.Address6 = byFamily(s.Address)
+	if !s.PresharedKey.value.IsZero() {
+		out.Peer.PresharedKey, _ = wg.ParsePresharedKey(s.PresharedKey.value.Reveal()) // judged by keys
+	}
+	if s.Neighbor != nil {
+		out.Neighbor = s.Name
+	}
+	return out
+}
+
+func (l *loader) rule(s *siteDoc) ha.Rule {
+	for _, r := range l.doc.Rule {
+		if r.Name == s.Rule {
+			return ha.Rule{Name: r.Name, Any: r.Mode == ruleAny, Of: slices.Clone(r.Of)}
+		}
+	}
+	return ha.Rule{Name: s.Rule, Any: s.Rule == ruleAny}
+}
+
+// checks lists the evidence about a site: the heartbeat, its probes, its BGP
+// session. The age of the handshake counts only where there is nothing else,
+// because it is slow and says nothing about an idle site (AC-11).
+func (l *loader) checks(s *siteDoc) []ha.Check {
+	w := l.doc.WireGuard[s.Interface]
+	var out []ha.Check
+	if target := s.heartbeatTarget(); s.Heartbeat && target.IsValid() {
+		out = append(out, ha.Check{
+			Name: checkHeartbeat, Kind: ha.CheckHeartbeat, Rise: 1, Fall: 1,
+			Probe: wg.Probe{
+				ID: s.Name + "/" + checkHeartbeat, Site: s.Name, Kind: wg.ProbeHeartbeat, Device: s.Interface,
+				Target: target, Source: w.source(target), Port: heartbeatPort, Interval: s.HeartbeatInterval, Timeout: s.HeartbeatInterval,
+			},
+		})
+	}
+	probes := slices.Clone(s.Probe)
+	slices.SortStableFunc(probes, func(a, b *probeDoc) int { return cmp.Compare(a.Name, b.Name) })
+	for _, p := range probes {
+		out = append(out, ha.Check{
+			Name: p.Name, Kind: ha.CheckProbe, Rise: p.Rise, Fall: p.Fall, Prefixes: sortedPrefixes(p.Prefixes),
+			Probe: wg.Probe{
+				ID: s.Name + "/" + p.Name, Site: s.Name, Kind: wg.ProbeKind(p.Type), Device: s.Interface,
+				Target: p.Target, Source: w.source(p.Target), Port: p.Port, Interval: p.Interval, Timeout: p.Timeout,
+			},
+		})
+	}
+	if s.Neighbor != nil {
+		out = append(out, ha.Check{Name: checkBGP, Kind: ha.CheckBGP, Rise: 1, Fall: 1})
+	}
+	if !slices.ContainsFunc(out, func(c ha.Check) bool { return len(c.Prefixes) == 0 }) {
+		out = append(out, ha.Check{Name: checkHandshake, Kind: ha.CheckHandshake, Rise: 1, Fall: 1})
+	}
+	slices.SortFunc(out, func(a, b ha.Check) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+// source is the address a probe is sent from; invalid: the kernel's choice.
+func (w *wireguardDoc) source(target netip.Addr) netip.Addr {
+	if w == nil || !target.IsValid() {
+		return netip.Addr{}
+	}
+	return zoned(w.inner(target), w.name)
+}
+
+// heartbeatTarget is the site's inner address, or any address behind it: the
+// packet needs only to be routed to the peer, nobody has to answer.
+func (s *siteDoc) heartbeatTarget() netip.Addr {
+	if len(s.Address) > 0 {
+		return zoned(s.Address[0], s.Interface)
+	}
+	if len(s.Prefixes) == 0 {
+		return netip.Addr{}
+	}
+	p := sortedPrefixes(s.Prefixes)[0]
+	if p.IsSingleIP() {
+		return p.Addr()
+	}
+	return p.Addr().Next()
+}
+
+func (s *siteDoc) neighbor() bgp.Neighbor {
+	n := s.Neighbor
+	out := bgp.Neighbor{
+		Name: s.Name, Description: s.Description, Kind: bgp.KindSite, Group: n.Group, Site: s.Name,
+		Address: n.Address, LocalAddress: n.LocalAddress, Device: s.Interface, BindDevice: true,
+		LocalASN: bgp.ASN(n.LocalASN), RemoteASN: bgp.ASN(n.ASN), Passive: n.Passive, Port: port(n.Port),
+		TTLSecurity: n.TTLSecurity, HoldTime: n.HoldTime, Keepalive: n.Keepalive, ConnectRetry: n.ConnectRetry,
+		Password: bgp.Password(n.Password.value.Reveal()), NextHop4: n.NextHop4, NextHop6: n.NextHop6,
+		GracefulRestart: n.GracefulRestart, MaxPrefixes: s.MaxPrefixes, Export: n.Export,
+		Import: imports(s.Allow, n.LocalPref, n.EnforceFirstAS, n.AllowOwnASN),
+	}
+	if n.GracefulRestart {
+		out.RestartTime = n.RestartTime
+	}
+	out.IPv4, out.IPv6 = slices.Contains(n.Families, "ipv4"), slices.Contains(n.Families, "ipv6")
+	return out
+}
+
+func (c *connectDoc) build(asn uint32) tgwconnect.ConnectPeer {
+	four, six := c.blocks()
+	return tgwconnect.ConnectPeer{
+		Name: c.Name, Device: c.Device, Local: c.Local, Remote: c.Remote, Inside4: four, Inside6: six,
+		LocalASN: asn, TGWASN: c.TGWASN, MTU: c.MTU, Backend: tgwconnect.Backend(c.Backend),
+	}
+}
+
+// neighbors are the two sessions of a Connect peer. AWS requires both, with
+// eBGP multihop TTL 2, and has no graceful restart and no MD5.
+func (c *connectDoc) neighbors() []bgp.Neighbor {
+	four, six := c.blocks()
+	var out []bgp.Neighbor
+	for i, speaker := range c.speakers() {
+		n := bgp.Neighbor{
+			Name: c.Name + "/" + strconv.Itoa(i+1), Kind: bgp.KindTGW, Group: c.Name,
+			Address: speaker, LocalAddress: tgwconnect.Host(four, 1).Addr(), Device: c.Device,
+			RemoteASN: bgp.ASN(c.TGWASN), MultihopTTL: 2,
+			HoldTime: c.HoldTime, Keepalive: c.Keepalive, ConnectRetry: c.ConnectRetry,
+			IPv4: true, MaxPrefixes: c.MaxPrefixes, Export: true,
+			Import: imports(c.Allow, c.LocalPref, true, false),
+		}
+		if six.IsValid() {
+			n.IPv6, n.NextHop6 = true, tgwconnect.Host(six, 1).Addr()
+		}
+		out = append(out, n)
+	}
+	return out
+}
+
+func (n *neighborDoc) build() bgp.Neighbor {
+	out := bgp.Neighbor{
+		Name: n.Name, Description: n.Description, Kind: bgp.Kind(n.Kind), Group: n.Group,
+		Address: n.Address, LocalAddress: n.LocalAddress, Device: n.Device, BindDevice: n.BindDevice,
+		LocalASN: bgp.ASN(n.LocalASN), RemoteASN: bgp.ASN(n.ASN), Passive: n.Passive, Port: port(n.Port),
+		MultihopTTL: n.MultihopTTL, TTLSecurity: n.TTLSecurity,
+		HoldTime: n.HoldTime, Keepalive: n.Keepalive, ConnectRetry: n.ConnectRetry,
+		Password: bgp.Password(n.Password.value.Reveal()), NextHop4: n.NextHop4, NextHop6: n.NextHop6,
+		GracefulRestart: n.GracefulRestart, MaxPrefixes: n.MaxPrefixes, Export: n.Export,
+		Import: imports(n.Allow, n.LocalPref, n.EnforceFirstAS, n.AllowOwnASN),
+	}
+	if n.GracefulRestart {
+		out.RestartTime = n.RestartTime
+	}
+	out.IPv4, out.IPv6 = slices.Contains(n.Families, "ipv4"), slices.Contains(n.Families, "ipv6")
+	return out
+}
+
+// port keeps 179 in its one spelling, 0.
+func port(p uint16) uint16 {
+	if p == 179 {
+		return 0
+	}
+	return p
+}
+
+// imports is nil, which learns nothing, when nothing is allowed (RFC 8212).
+func imports(allow []prefixRule, pref uint32, firstAS, ownASN bool) *bgp.ImportPolicy {
+	if len(allow) == 0 {
+		return nil
+	}
+	p := &bgp.ImportPolicy{EnforceFirstAS: firstAS, AllowOwnASN: ownASN, LocalPref: pref}
+	for _, r := range allow {
+		p.Allow = append(p.Allow, r.PrefixRule)
+	}
+	return p
+}
+
+func byFamily(addrs []netip.Addr) (four, six netip.Addr) {
+	for _, a := range addrs {
+		if a.Is4() {
+			four = a
+		} else {
+			six = a
+		}
+	}
+	return four, six
+}
+
+func sortedPrefixes(ps []netip.Prefix) []netip.Prefix {
+	out := slices.Clone(ps)
+	slices.SortFunc(out, bgp.ComparePrefix)
+	return out
+}

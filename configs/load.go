@@ -1,0 +1,279 @@
+package configs
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/wgbgp/wgbgp/ha"
+	"github.com/wgbgp/wgbgp/internal/secret"
+)
+
+// Config is a validated configuration with every default filled in.
+type Config struct {
+	Core     *ha.Config
+	API      API
+	Log      Log
+	StateDir string
+	Files    []string // files read, the named one first
+
+	doc *document
+}
+
+// API is where the control API listens.
+type API struct {
+	Socket string      // path of the unix socket
+	Mode   fs.FileMode // of the socket
+	Group  string      // that owns the socket; empty: the daemon's
+}
+
+// Log is how the daemon logs.
+type Log struct {
+	Level  slog.Level
+	Format string // "text" or "json"
+}
+
+// Options change how a configuration is loaded.
+type Options struct {
+	// Secrets opens references; nil: secret.Default.
+	Secrets *secret.Resolver
+	// CheckOnly checks that secrets could be opened, without reading them. The
+	// keys of the result are empty.
+	CheckOnly bool
+}
+
+// maxFile bounds the size of one file, in bytes: 10,000 sites are some 5 MB.
+const maxFile = 64 << 20
+
+// Load reads a configuration file with what it includes. All problems of all
+// files come at once: err is a Problems, and so are the warnings, which come
+// with and without an error.
+func Load(path string, opt Options) (cfg *Config, warnings Problems, err error) {
+	l := &loader{read: readFile, glob: filepath.Glob, opt: opt}
+	return l.load(path)
+}
+
+func readFile(path string) ([]byte, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	if st.Size() > maxFile {
+		return nil, fmt.Errorf("larger than %d bytes", maxFile)
+	}
+	return os.ReadFile(path)
+}
+
+// loader is one Load. The two functions are the file system.
+type loader struct {
+	decoder
+	read     func(string) ([]byte, error)
+	glob     func(string) ([]string, error)
+	opt      Options
+	files    []string
+	warnings Problems
+	doc      document
+}
+
+func (l *loader) warn(code string, p Problem) {
+	p.Code = code
+	l.warnings = append(l.warnings, p)
+}
+
+func (l *loader) load(path string) (*Config, Problems, error) {
+	root := l.gather(path)
+	if root != nil {
+		l.table(root, "", reflect.ValueOf(&l.doc).Elem())
+		for name, w := range l.doc.WireGuard {
+			w.name = name
+		}
+		l.order()
+		l.derive()
+		l.check()
+		l.secrets()
+	}
+	warnings := l.warnings.sorted(l.files)
+	if len(l.problems) > 0 {
+		return nil, warnings, l.problems.sorted(l.files)
+	}
+	cfg := &Config{
+		Core:     l.build(),
+		API:      API{Socket: l.doc.API.Socket, Mode: l.doc.API.Mode.FileMode, Group: l.doc.API.Group},
+		Log:      Log{Level: l.doc.Log.Level.Level, Format: l.doc.Log.Format},
+		StateDir: l.doc.StateDir,
+		Files:    l.files,
+		doc:      &l.doc,
+	}
+	return cfg, warnings, nil
+}
+
+// gather parses the file and everything it includes, and unites them. A file
+// that does not parse leaves the others to be checked; without the main file
+// there is nothing to check.
+func (l *loader) gather(path string) *node {
+	root := l.parseFile(path, Problem{File: path, Line: 1})
+	if root == nil {
+		return nil
+	}
+	broken := false
+	for _, f := range l.included(root, filepath.Dir(path)) {
+		n := l.parseFile(f.path, f.at)
+		if n == nil {
+			broken = true
+			continue
+		}
+		if inc := n.kids["include"]; inc != nil {
+			l.report(Problem{File: inc.file, Line: inc.line, Key: "include", Text: "an included file includes others", Cure: "name them in " + path})
+			delete(n.kids, "include")
+			n.keys = slices.DeleteFunc(n.keys, func(k string) bool { return k == "include" })
+		}
+		root.merge(n, "", l.report)
+	}
+	if broken {
+		// What is missing in a broken file would be reported as missing
+		// everywhere; the broken file comes first.
+		return nil
+	}
+	return root
+}
+
+func (l *loader) parseFile(path string, from Problem) *node {
+	data, err := l.read(path)
+	if err != nil {
+		var pe *fs.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		from.Text = fmt.Sprintf("can not read %s: %v", path, err)
+		from.Cure = "name an existing file that the daemon may read"
+		l.report(from)
+		return nil
+	}
+	l.files = append(l.files, path)
+	n, p := parse(path, data)
+	if p != nil {
+		l.report(*p)
+		return nil
+	}
+	return n
+}
+
+type includedFile struct {
+	path string
+	at   Problem // place of the include that named it
+}
+
+// included lists the files that the include patterns name, relative to the
+// directory of the main file, sorted by path, each once. A pattern may match
+// nothing; a plain name must exist.
+func (l *loader) included(root *node, dir string) []includedFile {
+	inc := root.kids["include"]
+	if inc == nil || inc.kind != arrayNode {
+		return nil // the decoder reports a wrong type
+	}
+	var out []includedFile
+	for i, it := range inc.items {
+		pattern, ok := it.val.(string)
+		if !ok || pattern == "" {
+			continue
+		}
+		at := Problem{File: it.file, Line: it.line, Key: fmt.Sprintf("include[%d]", i)}
+		if !filepath.IsAbs(pattern) {
+			pattern = filepath.Join(dir, pattern)
+		}
+		if !strings.ContainsAny(pattern, `*?[\`) {
+			out = append(out, includedFile{pattern, at})
+			continue
+		}
+		matches, err := l.glob(pattern)
+		if err != nil {
+			at.Text, at.Cure = quote(pattern)+" is no file pattern", `write it as "conf.d/*.toml"`
+			l.report(at)
+		}
+		for _, m := range matches {
+			out = append(out, includedFile{m, at})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b includedFile) int { return cmp.Compare(a.path, b.path) })
+	return slices.CompactFunc(out, func(a, b includedFile) bool { return a.path == b.path })
+}
+
+// order sorts every array of tables by name, so that the order of files and
+// blocks means nothing anywhere behind this line.
+func (l *loader) order() {
+	d := &l.doc
+	slices.SortStableFunc(d.Site, func(a, b *siteDoc) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(d.Rule, func(a, b *ruleDoc) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(d.Connect, func(a, b *connectDoc) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(d.Neighbor, func(a, b *neighborDoc) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// devices lists the WireGuard interfaces by name.
+func (d *document) devices() []*wireguardDoc {
+	out := make([]*wireguardDoc, 0, len(d.WireGuard))
+	for _, w := range d.WireGuard {
+		out = append(out, w)
+	}
+	slices.SortFunc(out, func(a, b *wireguardDoc) int { return cmp.Compare(a.name, b.name) })
+	return out
+}
+
+// secrets opens or checks every reference.
+func (l *loader) secrets() {
+	res := l.opt.Secrets
+	if res == nil {
+		res = secret.Default()
+	}
+	one := func(m *meta, key string, r *secretRef) {
+		if r.ref.IsZero() || !m.ok(key) {
+			return
+		}
+		warnings, err := res.Check(r.ref)
+		for _, w := range warnings {
+			code := "W-SECRET"
+			switch r.ref.Scheme {
+			case "env":
+				code = "W-ENV"
+			case "file":
+				code = "W-KEYMODE"
+			}
+			text, cure, _ := strings.Cut(w, "; ")
+			l.warn(code, m.problem(key, text, cure))
+		}
+		if err == nil && !l.opt.CheckOnly {
+			r.value, err = res.Open(r.ref)
+		}
+		switch {
+		case err == nil:
+		case l.opt.CheckOnly && errors.Is(err, secret.ErrNotHere):
+			l.warn("W-NOTHERE", m.problem(key, err.Error(), "the service must have it"))
+		default:
+			text, cure, _ := strings.Cut(err.Error(), "; ")
+			l.report(m.problem(key, text, cure))
+			m.refuse(key)
+		}
+	}
+	for _, w := range l.doc.devices() {
+		one(&w.meta, "private-key", &w.PrivateKey)
+	}
+	for _, s := range l.doc.Site {
+		one(&s.meta, "preshared-key", &s.PresharedKey)
+		if s.Neighbor != nil {
+			one(&s.Neighbor.meta, "password", &s.Neighbor.Password)
+		}
+	}
+	for _, n := range l.doc.Neighbor {
+		one(&n.meta, "password", &n.Password)
+	}
+	l.keys()
+}
