@@ -45,8 +45,9 @@ func run(ctx context.Context, args []string, io stdio) int {
 	if err == nil {
 		a.root.SetArgs(args)
 		err = a.root.ExecuteContext(ctx)
-	} else {
-		// The flags decide how an error is printed, even this one.
+	}
+	if err != nil && a.json == "" {
+		// Parsing may have stopped before -j, which decides even how that is said.
 		_ = a.root.PersistentFlags().Parse(flagsOf(args))
 	}
 	if a.client != nil {

@@ -85,9 +85,12 @@ func (a *app) report(r api.ConfigReport, render func(api.ConfigReport) document)
 	if len(r.Errors) == 0 {
 		return nil
 	}
-	what := "1 error"
-	if n := len(r.Errors); n > 1 {
-		what = fmt.Sprintf("%d errors", n)
+	return api.Errorf(api.CodeInvalid, "config %s: %s", r.File, plural(len(r.Errors), "error"))
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
 	}
-	return api.Errorf(api.CodeInvalid, "config %s: %s", r.File, what)
+	return fmt.Sprintf("%d %ss", n, what)
 }

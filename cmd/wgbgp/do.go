@@ -122,7 +122,7 @@ func doCheck(ctx context.Context, a *app, _ []string) error {
 				n++
 			}
 		}
-		err = api.Errorf(api.CodeDegraded, "check: %d problems", n)
+		err = api.Errorf(api.CodeDegraded, "check: %s", plural(n, "error"))
 	}
 	return err
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/wgbgp/wgbgp/internal/api"
@@ -38,7 +37,7 @@ func (d document) render(st style) string {
 	for i, b := range d {
 		if st.Dump {
 			for _, r := range b.rows {
-				out.WriteString(strings.Join(oneLine(r), "\t") + "\n")
+				out.WriteString(dumpLine(r))
 			}
 			continue
 		}
@@ -56,10 +55,23 @@ func (d document) render(st style) string {
 	return out.String()
 }
 
+// dumpLine drops the bar that gobgp draws in front of counters.
+func dumpLine(r []string) string {
+	out := oneLine(r)
+	for i, c := range out {
+		out[i] = strings.TrimSpace(strings.TrimPrefix(c, "|"))
+	}
+	return strings.Join(out, "\t") + "\n"
+}
+
+// cellText keeps what others wrote (reasons, details) from breaking the table
+// or the terminal.
+var cellText = strings.NewReplacer("\t", " ", "\n", " ", "\r", " ", "\x1b", "?")
+
 func oneLine(r []string) []string {
 	out := make([]string, len(r))
 	for i, c := range r {
-		out[i] = strings.NewReplacer("\t", " ", "\n", " ").Replace(c)
+		out[i] = cellText.Replace(c)
 	}
 	return out
 }
@@ -121,24 +133,12 @@ func paint(c string) string {
 	return "\x1b[" + code + "m" + c + "\x1b[0m"
 }
 
-// age is 00:12:15 below a day and 3d04h above.
-func age(d time.Duration) string {
-	s := int64(d / time.Second)
-	if s < 0 {
-		s = 0
-	}
-	if s < 24*3600 {
-		return fmt.Sprintf("%02d:%02d:%02d", s/3600, s/60%60, s%60)
-	}
-	return fmt.Sprintf("%dd%02dh", s/(24*3600), s/3600%24)
-}
-
 // ago is the age of a stamp, or never.
 func ago(s api.Stamp, never string) string {
 	if s.IsZero() {
 		return never
 	}
-	return age(s.Age())
+	return api.FormatAge(s.Age())
 }
 
 // size is a number of bytes in three digits, with powers of 1024.

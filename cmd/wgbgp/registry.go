@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -150,8 +151,12 @@ func (a *app) build(c command) *cobra.Command {
 			}
 			return c.do(cc.Context(), a, args)
 		}
-		cc.ValidArgsFunction = func(cc *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			return c.completions(cc.Context(), a, args)
+		cc.ValidArgsFunction = func(cc *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+			all, d := c.completions(cc.Context(), a, args)
+			if d != cobra.ShellCompDirectiveFilterFileExt {
+				all = slices.DeleteFunc(slices.Clone(all), func(w string) bool { return !strings.HasPrefix(w, typed) })
+			}
+			return all, d
 		}
 	} else {
 		cc.RunE = func(cc *cobra.Command, _ []string) error {

@@ -19,7 +19,7 @@ func renderNeighbors(l api.NeighborList) document {
 	var hints []string
 	for _, n := range l.Neighbors {
 		d[0].add(addr(n.Address), asn(n.ASN), ago(n.Since, "never"), n.State, dash(families(n.Families)), dash(n.BFD),
-			"|"+fmt.Sprint(n.Received), fmt.Sprint(n.Accepted), fmt.Sprint(n.Announced), n.Name, neighborReason(n))
+			fmt.Sprintf("|%9d", n.Received), fmt.Sprint(n.Accepted), fmt.Sprint(n.Announced), n.Name, neighborReason(n))
 		if n.Hint != "" {
 			hints = append(hints, n.Name+": "+n.Hint)
 		}
@@ -87,9 +87,9 @@ func renderNeighbor(l api.NeighborList) document {
 func renderAdjIn(v api.AdjIn) document {
 	d := document{pathTable(v.Paths)}
 	if len(v.Rejected) > 0 {
-		t := block{title: "Rejected by policy:", head: []string{"   Network", "Reason"}}
+		t := block{title: "Rejected by policy:", head: []string{"", "Network", "Reason"}}
 		for _, r := range v.Rejected {
-			t.add("!  "+r.Prefix.String(), r.Reason)
+			t.add("!", r.Prefix.String(), r.Reason)
 		}
 		d = append(d, t)
 	}
@@ -99,9 +99,9 @@ func renderAdjIn(v api.AdjIn) document {
 func renderAdjOut(v api.AdjOut) document { return document{pathTable(v.Paths)} }
 
 func pathTable(l []api.Path) block {
-	t := block{head: []string{"   Network", "Next Hop", "AS_PATH", "Age", "Attrs"}}
+	t := block{head: []string{"", "Network", "Next Hop", "AS_PATH", "Age", "Attrs"}}
 	for _, p := range l {
-		t.add("*"+word(p.Stale, "S", " ")+" "+p.Prefix.String(), dash(addr(p.NextHop)), asPath(p.Attrs), ago(p.Since, "-"), attrs(p.Attrs))
+		t.add("*"+word(p.Stale, "S", ""), p.Prefix.String(), dash(addr(p.NextHop)), asPath(p.Attrs), ago(p.Since, "-"), attrs(p.Attrs))
 	}
 	return t
 }
@@ -109,14 +109,14 @@ func pathTable(l []api.Path) block {
 // renderRIB has gobgp's columns and marks (* usable, > best, S stale), then
 // where a path is from and why it is or is not best.
 func renderRIB(v api.RIB) document {
-	t := block{head: []string{"   Network", "Next Hop", "AS_PATH", "Age", "Attrs", "From", "Why"}}
+	t := block{head: []string{"", "Network", "Next Hop", "AS_PATH", "Age", "Attrs", "From", "Why"}}
 	for _, e := range v.Prefixes {
 		if len(e.Paths) == 0 {
-			t.add("   "+e.Prefix.String(), "-", "-", "-", "-", "-", because(e.Reason, e.Detail))
+			t.add("", e.Prefix.String(), "-", "-", "-", "-", "-", because(e.Reason, e.Detail))
 		}
 		for _, p := range e.Paths {
-			mark := word(p.Usable, "*", " ") + word(p.Best, ">", word(p.Stale, "S", " ")) + " "
-			t.add(mark+e.Prefix.String(), dash(addr(p.NextHop)), asPath(p.Attrs), ago(p.Since, "-"), attrs(p.Attrs),
+			mark := word(p.Usable, "*", "") + word(p.Stale, "S", "") + word(p.Best, ">", "")
+			t.add(mark, e.Prefix.String(), dash(addr(p.NextHop)), asPath(p.Attrs), ago(p.Since, "-"), attrs(p.Attrs),
 				dash(from(p)), because(p.Reason, p.Detail))
 		}
 	}

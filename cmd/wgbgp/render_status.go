@@ -27,7 +27,7 @@ func renderStatus(s api.Status) document {
 	b.add("Prefixes", fmt.Sprintf("%d learned, %d announced, %d withheld, %d routes installed", p.Learned, p.Announced, p.Withheld, p.Routes))
 	cfg := s.Config.File
 	if !s.Config.Loaded.IsZero() {
-		cfg += ", loaded " + age(s.Config.Loaded.Age()) + " ago"
+		cfg += ", loaded " + ago(s.Config.Loaded, "") + " ago"
 	}
 	b.add("Config", dash(cfg))
 	if s.Config.Error != "" {

@@ -170,7 +170,7 @@ func (x *explainer) rib() {
 		return
 	}
 	x.step(StepRIB, false, first(x.path.Reason, x.entry.Reason, "not-usable"),
-		"none of "+plural(len(x.entry.Paths), "path")+" is usable: "+because(first(x.path.Reason, x.entry.Reason), first(x.path.Detail, x.entry.Detail)), ev...)
+		"no path is usable: "+because(first(x.path.Reason, x.entry.Reason), first(x.path.Detail, x.entry.Detail)), ev...)
 }
 
 func origin(p RIBPath) string {

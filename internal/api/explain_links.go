@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 )
 
 func (x *explainer) tunnelStep() {
@@ -95,7 +94,7 @@ func (x *explainer) peerStep() {
 	}
 }
 
-func short(s Stamp) string { return s.Age().Round(time.Second).String() }
+func short(s Stamp) string { return FormatAge(s.Age()) }
 
 // neighborStep judges the session the path was learned over.
 func (x *explainer) neighborStep() {

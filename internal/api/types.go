@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math"
 	"net/netip"
 	"time"
@@ -50,6 +51,15 @@ func (s Stamp) IsZero() bool { return s.Time.IsZero() }
 
 // Age is the age as a duration.
 func (s Stamp) Age() time.Duration { return time.Duration(s.AgeSeconds * float64(time.Second)) }
+
+// FormatAge is the form of ages in text: 00:12:15 below a day, 3d04h above.
+func FormatAge(d time.Duration) string {
+	s := max(0, int64(d/time.Second))
+	if s < 24*3600 {
+		return fmt.Sprintf("%02d:%02d:%02d", s/3600, s/60%60, s%60)
+	}
+	return fmt.Sprintf("%dd%02dh", s/(24*3600), s/3600%24)
+}
 
 // Status is the one-screen summary.
 type Status struct {
