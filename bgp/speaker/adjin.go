@@ -1,0 +1,148 @@
+package speaker
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/wgbgp/wgbgp/bgp"
+)
+
+// session is what is known about one configured neighbor. Fields above the
+// line are guarded by Speaker.op, those below by Speaker.mu; spec is written
+// with both held.
+type session struct {
+	spec     bgp.Neighbor
+	inEngine bool // GoBGP has it
+	deferred bool // timers or limit to be pushed when the session is down
+	// -----
+	state   bgp.NeighborState
+	frame   bgp.ImportFrame
+	up      bool
+	adjIn   map[netip.Prefix]entry
+	refused map[netip.Prefix]string // reason by prefix
+
+	sweepAt time.Time // drop what is still stale then; zero: nothing is stale
+	pause   time.Duration
+	upSince time.Time
+
+	baseIn, baseOut, baseUpdates uint64 // of engine incarnations before this
+	lastIn, lastOut, lastUpdates uint64
+	missed                       time.Time // look then whether an announcement slipped through
+
+	touched  map[netip.Prefix]struct{} // prefixes with an event while a copy is judged; nil: no copy
+	disagree time.Time                 // since when GoBGP says otherwise about up
+}
+
+// entry is one accepted path, small because there may be hundreds of thousands.
+type entry struct {
+	shared *shared
+	since  int64 // Unix nanoseconds
+	stale  bool
+}
+
+func (e entry) path(neighbor string, p netip.Prefix) bgp.Path {
+	return bgp.Path{
+		Prefix: p, Neighbor: neighbor, NextHop: e.shared.nextHop, Attrs: &e.shared.attrs,
+		Since: time.Unix(0, e.since), Stale: e.stale,
+	}
+}
+
+// learn applies one received path; called with mu held.
+func (s *Speaker) learn(n *session, r received, now time.Time, buf []byte) []byte {
+	if r.withdrawn {
+		s.unlearn(n, r.prefix)
+		delete(n.refused, r.prefix)
+		return buf
+	}
+	if why := n.spec.Import.Evaluate(n.frame, r.prefix, r.nextHop, r.attrs.ASPath); why != "" {
+		// A refused path replaces the earlier one (RFC 4271 section 9.1.2: a
+		// route that is not eligible is as good as withdrawn).
+		s.unlearn(n, r.prefix)
+		if n.refused[r.prefix] != why {
+			n.refused[r.prefix] = why
+			n.state.Rejected++
+			s.out.reject(bgp.Rejected{Prefix: r.prefix, Neighbor: n.spec.Name, Reason: why})
+		}
+		return buf
+	}
+	delete(n.refused, r.prefix)
+	switch {
+	case n.spec.Import.LocalPref != 0:
+		r.attrs.LocalPref = n.spec.Import.LocalPref
+	case r.attrs.LocalPref == 0 || !n.frame.Internal():
+		r.attrs.LocalPref = 100
+	}
+	sh, buf := s.pool.get(buf, r.nextHop, &r.attrs)
+	e := entry{shared: sh, since: now.UnixNano()}
+	if old, ok := n.adjIn[r.prefix]; ok {
+		s.pool.put(old.shared)
+		e.since = old.since
+		if old.shared == sh && !old.stale {
+			return buf // the same again
+		}
+	}
+	n.adjIn[r.prefix] = e
+	s.out.path(n.spec.Name, r.prefix)
+	return buf
+}
+
+// unlearn drops an accepted path; called with mu held.
+func (s *Speaker) unlearn(n *session, p netip.Prefix) {
+	if e, ok := n.adjIn[p]; ok {
+		s.pool.put(e.shared)
+		delete(n.adjIn, p)
+		s.out.path(n.spec.Name, p)
+	}
+}
+
+// flush drops everything a neighbor sent; called with mu held.
+func (s *Speaker) flush(n *session) {
+	for p, e := range n.adjIn {
+		s.pool.put(e.shared)
+		s.out.path(n.spec.Name, p)
+	}
+	n.adjIn, n.refused, n.sweepAt = map[netip.Prefix]entry{}, map[netip.Prefix]string{}, time.Time{}
+}
+
+// markStale keeps everything for now (RFC 4724 section 4.2); mu held.
+func (s *Speaker) markStale(n *session) {
+	for p, e := range n.adjIn {
+		if !e.stale {
+			e.stale = true
+			n.adjIn[p] = e
+			s.out.path(n.spec.Name, p)
+		}
+	}
+}
+
+// sweepStale drops what was not sent again; mu held.
+func (s *Speaker) sweepStale(n *session, match func(netip.Prefix) bool) {
+	for p, e := range n.adjIn {
+		if e.stale && match(p) {
+			s.unlearn(n, p)
+		}
+	}
+}
+
+// AdjIn returns what the named neighbor sent, sorted by prefix: the accepted
+// paths, and the refused ones with reasons.
+func (s *Speaker) AdjIn(name string) ([]bgp.Path, []bgp.Rejected) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.byName[name]
+	if n == nil {
+		return nil, nil
+	}
+	paths := make([]bgp.Path, 0, len(n.adjIn))
+	for p, e := range n.adjIn {
+		paths = append(paths, e.path(name, p))
+	}
+	refused := make([]bgp.Rejected, 0, len(n.refused))
+	for p, why := range n.refused {
+		refused = append(refused, bgp.Rejected{Prefix: p, Neighbor: name, Reason: why})
+	}
+	slices.SortFunc(paths, func(a, b bgp.Path) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
+	slices.SortFunc(refused, func(a, b bgp.Rejected) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
+	return paths, refused
+}

@@ -1,0 +1,330 @@
+package speaker
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	api "github.com/osrg/gobgp/v4/api"
+	"github.com/osrg/gobgp/v4/pkg/apiutil"
+	packet "github.com/osrg/gobgp/v4/pkg/packet/bgp"
+
+	"github.com/wgbgp/wgbgp/bgp"
+)
+
+// pollEvery is how often message counters are read from GoBGP and its idea of
+// each session is compared with ours.
+const pollEvery = 5 * time.Second
+
+// observed is the state with its counters; mu held.
+func (n *session) observed() bgp.NeighborState {
+	st := n.state
+	st.Accepted = uint32(len(n.adjIn))
+	st.Received = uint32(len(n.adjIn) + len(n.refused))
+	return st
+}
+
+// States returns every configured neighbor, sorted by name. Message counters
+// are fresh; while the engine does not answer they are the last known.
+func (s *Speaker) States() []bgp.NeighborState {
+	s.op.Lock()
+	s.poll()
+	told := s.countAnnounced()
+	s.op.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]bgp.NeighborState, 0, len(s.byName))
+	for name, n := range s.byName {
+		st := n.observed()
+		if n.up {
+			st.Announced = told[name]
+		}
+		out = append(out, st)
+	}
+	slices.SortFunc(out, func(a, b bgp.NeighborState) int { return compareNames(a.Name, b.Name) })
+	return out
+}
+
+// countAnnounced says how many announcements each neighbor with an audience is
+// sent, in one pass over them: by group first, then less what is excluded by
+// name or by an ASN in the path.
+func (s *Speaker) countAnnounced() map[string]uint32 {
+	type cell struct {
+		group string
+		ipv6  bool
+	}
+	byGroup, out := map[cell]uint32{}, map[string]uint32{}
+	less := map[string]uint32{}
+	byASN := map[bgp.ASN][]string{}
+	s.mu.Lock()
+	for name := range s.model.audience {
+		if n := s.byName[name]; n != nil {
+			byASN[n.spec.RemoteASN] = append(byASN[n.spec.RemoteASN], name)
+		}
+	}
+	s.mu.Unlock()
+	for i := range s.have {
+		a := &s.have[i]
+		v6 := a.Prefix.Addr().Is6()
+		for _, e := range a.To {
+			byGroup[cell{e.Group, v6}]++
+		}
+		var not []string
+		exclude := func(name string) {
+			au, ok := s.model.audience[name]
+			if !ok || v6 && !au.ipv6 || !v6 && !au.ipv4 || slices.Contains(not, name) {
+				return
+			}
+			if slices.ContainsFunc(a.To, func(e bgp.Export) bool { return e.Group == au.group }) {
+				not = append(not, name)
+				less[name]++
+			}
+		}
+		for _, name := range a.Except {
+			exclude(name)
+		}
+		for _, as := range a.Attrs.ASPath {
+			for _, name := range byASN[as] {
+				exclude(name)
+			}
+		}
+	}
+	for name, au := range s.model.audience {
+		var c uint32
+		if au.ipv4 {
+			c += byGroup[cell{au.group, false}]
+		}
+		if au.ipv6 {
+			c += byGroup[cell{au.group, true}]
+		}
+		out[name] = c - less[name]
+	}
+	return out
+}
+
+// poll reads counters and negotiated values of all neighbors; op held.
+func (s *Speaker) poll() {
+	if !s.started || s.stopped {
+		return
+	}
+	var peers []*api.Peer
+	if s.call("ListPeer", func() error {
+		var l []*api.Peer
+		err := s.server.ListPeer(context.Background(), &api.ListPeerRequest{}, func(p *api.Peer) { l = append(l, p) })
+		peers = l
+		return err
+	}) != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range peers {
+		addr, err := netip.ParseAddr(p.GetConf().GetNeighborAddress())
+		if err != nil {
+			continue
+		}
+		if n := s.byAddr[addr]; n != nil {
+			n.readCounters(p)
+			s.compare(n, p)
+		}
+	}
+}
+
+// compare is the audit of session states. GoBGP reports every step, but a
+// neighbor removed and added again can leave a late event of its former self.
+// Lasting disagreement ends in the safe state: down, nothing learned. mu held.
+func (s *Speaker) compare(n *session, p *api.Peer) {
+	up := p.GetState().GetSessionState() == api.PeerState_SESSION_STATE_ESTABLISHED
+	now := time.Now()
+	switch {
+	case up == n.up:
+		n.disagree = time.Time{}
+		return
+	case n.disagree.IsZero():
+		n.disagree = now
+		return
+	case now.Sub(n.disagree) < 3*pollEvery: // the event is on its way
+		return
+	}
+	n.disagree = time.Time{}
+	s.log.Error("session state is not what was reported", "neighbor", n.spec.Name, "established", up)
+	if !up {
+		n.up = false
+		n.state.State, n.state.Since, n.state.Reason = bgp.StateIdle, now, "unknown"
+		s.flush(n)
+		s.out.state(n.spec.Name)
+		s.notify()
+	}
+}
+
+func (n *session) readCounters(p *api.Peer) {
+	in, out := p.GetState().GetMessages().GetReceived(), p.GetState().GetMessages().GetSent()
+	grow := func(base, last *uint64, now uint64) uint64 {
+		if now < *last { // GoBGP started counting anew
+			*base += *last
+		}
+		*last = now
+		return *base + now
+	}
+	n.state.MessagesIn = grow(&n.baseIn, &n.lastIn, in.GetTotal())
+	n.state.MessagesOut = grow(&n.baseOut, &n.lastOut, out.GetTotal())
+	n.state.UpdatesOut = grow(&n.baseUpdates, &n.lastUpdates, out.GetUpdate())
+	if n.up {
+		n.state.HoldTime = time.Duration(p.GetTimers().GetState().GetNegotiatedHoldTime()) * time.Second
+	}
+}
+
+// ResetMode is how a session is reset.
+type ResetMode string
+
+// Ways to reset.
+const (
+	ResetSoft ResetMode = "soft" // judge everything again in both directions; the session stays
+	ResetHard ResetMode = "hard" // Cease 6/4 (RFC 4486), then connect again
+)
+
+// Reset resets one neighbor on an operator's behalf.
+func (s *Speaker) Reset(name string, mode ResetMode) error {
+	s.op.Lock()
+	defer s.op.Unlock()
+	ses := s.session(name)
+	switch {
+	case ses == nil:
+		return fmt.Errorf("reset neighbor %s: no such neighbor", name)
+	case !ses.inEngine:
+		return fmt.Errorf("reset neighbor %s: it is not configured: %s", name, s.retry[name])
+	}
+	s.log.Info("neighbor reset", "neighbor", name, "reason", "operator", "mode", string(mode))
+	if mode == ResetSoft {
+		if err := s.rejudge(ses); err != nil {
+			return err
+		}
+		return s.softOut(ses)
+	}
+	s.mu.Lock()
+	idle := !ses.state.IdleUntil.IsZero()
+	ses.pause, ses.state.IdleUntil = 0, time.Time{}
+	s.mu.Unlock()
+	if idle { // the operator overrules the pause
+		return s.enable(ses)
+	}
+	return s.call("ResetPeer", func() error {
+		return s.server.ResetPeer(context.Background(), &api.ResetPeerRequest{Address: ses.spec.Address.String()})
+	})
+}
+
+func (s *Speaker) enable(ses *session) error {
+	return s.call("EnablePeer", func() error {
+		return s.server.EnablePeer(context.Background(), &api.EnablePeerRequest{Address: ses.spec.Address.String()})
+	})
+}
+
+// rejudge applies the present import policy to everything the neighbor has
+// sent, from GoBGP's Adj-RIB-In: nothing is asked of the neighbor.
+func (s *Speaker) rejudge(ses *session) error {
+	s.mu.Lock()
+	ses.touched = map[netip.Prefix]struct{}{}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		ses.touched = nil
+		s.mu.Unlock()
+		s.notify()
+	}()
+	for _, f := range families(&ses.spec) {
+		var all []*apiutil.Path
+		err := s.call("ListPath", func() error {
+			var l []*apiutil.Path
+			err := s.server.ListPath(apiutil.ListPathRequest{
+				TableType: api.TableType_TABLE_TYPE_ADJ_IN, Name: ses.spec.Address.String(), Family: f,
+			}, func(_ packet.NLRI, paths []*apiutil.Path) { l = append(l, paths...) })
+			all = l
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("read paths of neighbor %s: %w", ses.spec.Name, err)
+		}
+		s.mu.Lock()
+		s.relearn(ses, all)
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// relearn judges a copy of the Adj-RIB-In; mu held. Events taken since the copy
+// was asked for are newer and have been judged by the present policy, so their
+// prefixes are left alone; a prefix we do not know has its event still to come.
+func (s *Speaker) relearn(ses *session, all []*apiutil.Path) {
+	var buf []byte
+	now := time.Now()
+	for _, p := range all {
+		r, ok := decode(p)
+		if !ok || r.withdrawn {
+			continue
+		}
+		if _, newer := ses.touched[r.prefix]; newer {
+			continue
+		}
+		_, refused := ses.refused[r.prefix]
+		e, have := ses.adjIn[r.prefix]
+		if !refused && !have {
+			continue
+		}
+		stale := have && e.stale
+		buf = s.learn(ses, r, now, buf)
+		if e, ok := ses.adjIn[r.prefix]; ok && stale {
+			e.stale = true
+			ses.adjIn[r.prefix] = e
+		}
+	}
+}
+
+func families(n *bgp.Neighbor) []packet.Family {
+	var out []packet.Family
+	if n.IPv4 {
+		out = append(out, packet.RF_IPv4_UC)
+	}
+	if n.IPv6 {
+		out = append(out, packet.RF_IPv6_UC)
+	}
+	return out
+}
+
+// AdjOut returns what the named neighbor is sent, as it sees it, sorted by
+// prefix. It is worked out by the policies in force, not a record of messages.
+func (s *Speaker) AdjOut(name string) ([]bgp.Path, error) {
+	s.op.Lock()
+	defer s.op.Unlock()
+	ses := s.session(name)
+	if ses == nil {
+		return nil, fmt.Errorf("neighbor %s: no such neighbor", name)
+	}
+	if s.mu.Lock(); !ses.up {
+		s.mu.Unlock()
+		return nil, nil
+	}
+	s.mu.Unlock()
+	found := map[netip.Prefix]bgp.Path{}
+	for _, f := range families(&ses.spec) {
+		var all []*apiutil.Path
+		if err := s.call("ListPath", func() error {
+			var l []*apiutil.Path
+			err := s.server.ListPath(apiutil.ListPathRequest{
+				TableType: api.TableType_TABLE_TYPE_ADJ_OUT, Name: ses.spec.Address.String(), Family: f,
+			}, func(_ packet.NLRI, paths []*apiutil.Path) { l = append(l, paths...) })
+			all = l
+			return err
+		}); err != nil {
+			return nil, fmt.Errorf("read what neighbor %s is sent: %w", name, err)
+		}
+		for _, p := range all {
+			if r, ok := decode(p); ok && !r.withdrawn {
+				found[r.prefix] = bgp.Path{Prefix: r.prefix, Neighbor: name, NextHop: r.nextHop, Attrs: &r.attrs}
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Values(found), func(a, b bgp.Path) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) }), nil
+}

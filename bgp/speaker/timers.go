@@ -1,0 +1,113 @@
+package speaker
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+func (s *Speaker) wakeTimers() {
+	select {
+	case s.kickTimer <- struct{}{}:
+	default:
+	}
+}
+
+// runTimers does what is due: neighbors to be tried again, stale paths to be
+// dropped, counters to be read.
+func (s *Speaker) runTimers(ctx context.Context) {
+	poll := time.NewTicker(pollEvery)
+	defer poll.Stop()
+	t := time.NewTimer(time.Hour)
+	defer t.Stop()
+	for {
+		polled := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.kickTimer:
+		case <-t.C:
+		case <-poll.C:
+			polled = true
+		}
+		next := s.due(time.Now(), polled)
+		t.Reset(next)
+	}
+}
+
+// due carries out what is due at now and returns how long to sleep.
+func (s *Speaker) due(now time.Time, polled bool) time.Duration {
+	s.op.Lock()
+	defer s.op.Unlock()
+	if s.stopped {
+		return time.Hour
+	}
+	var enable, resend, push []*session
+	next := time.Hour
+	until := func(at time.Time) bool { // reports that at has come
+		if at.IsZero() {
+			return false
+		}
+		if d := at.Sub(now); d > 0 {
+			next = min(next, d)
+			return false
+		}
+		return true
+	}
+	s.mu.Lock()
+	fresh := false
+	for _, n := range s.byName {
+		if !n.up && until(n.state.IdleUntil) {
+			n.state.IdleUntil = time.Time{}
+			s.out.state(n.spec.Name)
+			enable = append(enable, n)
+		}
+		if until(n.sweepAt) {
+			n.sweepAt = time.Time{}
+			s.sweepStale(n, func(netip.Prefix) bool { return true })
+		}
+		if until(n.missed) {
+			if !s.wrote.Before(n.upSince) {
+				resend = append(resend, n)
+			}
+			n.missed = time.Time{}
+		}
+		if n.deferred && !n.up || polled && !n.inEngine {
+			push = append(push, n)
+		}
+		fresh = fresh || n.up && n.state.HoldTime == 0
+	}
+	s.mu.Unlock()
+	if polled || fresh {
+		s.poll()
+	}
+	byName := func(a, b *session) int { return compareNames(a.spec.Name, b.spec.Name) }
+	slices.SortFunc(enable, byName)
+	slices.SortFunc(resend, byName)
+	slices.SortFunc(push, byName)
+	for _, n := range enable {
+		if err := s.enable(n); err != nil {
+			s.log.Error("can not try a neighbor again", "neighbor", n.spec.Name, "err", err)
+		}
+	}
+	// GoBGP reads the table for a new session a moment before it marks the
+	// session as up; an announcement handed over in between reaches nobody. If
+	// that may have happened, the neighbor is told everything once more.
+	for _, n := range resend {
+		if err := s.softOut(n); err != nil {
+			s.log.Error("can not repeat announcements", "neighbor", n.spec.Name, "err", err)
+		}
+	}
+	for _, n := range push {
+		change := s.updateNeighbor
+		if !n.inEngine {
+			change = s.pushNeighbor
+		}
+		if err := change(n); err != nil {
+			s.log.Error("can not change a neighbor", "neighbor", n.spec.Name, "err", err)
+		}
+	}
+	s.notify()
+	return next
+}
