@@ -61,8 +61,8 @@ var owners = []struct {
 }{
 	{"github.com/osrg/gobgp", []string{"bgp/speaker"}, "GoBGP's types stop at the speaker; its package globals allow one owner"},
 	{"golang.zx2c4.com/wireguard/wgctrl", []string{"wg/device"}, "wgctrl's types stop at the device edge"},
-	{"golang.zx2c4.com/wireguard/tun", []string{"wg/device", "tgwconnect/gre"}, "TUN devices are made by the edges that own an interface"},
-	{"golang.zx2c4.com/wireguard", []string{"wg/device"}, "one package runs WireGuard"},
+	{"golang.zx2c4.com/wireguard/tun", []string{"wg/device", "tgwconnect/gre", "labs/site"}, "TUN devices are made by the edges that own an interface"},
+	{"golang.zx2c4.com/wireguard", []string{"wg/device", "labs/site"}, "one package runs WireGuard; the far end of the labs must not be that one"},
 	{"github.com/vishvananda/netlink", kernel, "kernel objects have three owners, so that it is known who made what"},
 	{"github.com/vishvananda/netns", kernel, "as netlink"},
 	{"github.com/mdlayher/netlink", kernel, "as netlink"},
