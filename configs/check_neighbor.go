@@ -16,7 +16,7 @@ func (l *loader) checkConnects() {
 	outer := map[[2]netip.Addr]*connectDoc{}
 	for _, c := range l.doc.Connect {
 		l.checkConnect(c)
-		if first := devices[c.Device]; first != nil && c.ok("device", "name") {
+		if first := devices[c.Device]; first != nil && first.Name != c.Name && c.ok("device", "name") {
 			l.wrong(&c.meta, "device", fmt.Sprintf("interface %s belongs to tgw-connect %s (%s)", c.Device, first.Name, where(first.at("device"))), "set another device")
 		}
 		devices[c.Device] = c
@@ -24,6 +24,7 @@ func (l *loader) checkConnects() {
 			for q, first := range inside {
 				if p.Overlaps(q) && first != c {
 					l.wrong(&c.meta, "inside", fmt.Sprintf("%s overlaps %s of tgw-connect %s (%s)", p, q, first.Name, where(first.at("inside"))), "every Connect peer has blocks of its own", i)
+					c.refuse("inside")
 				}
 			}
 		}

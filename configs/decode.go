@@ -63,6 +63,9 @@ func (m *meta) problem(key, text, cure string, index ...int) Problem {
 	at := m.path
 	if key != "" {
 		at = join(m.path, key)
+		if len(index) > 0 && len(n.items) == 0 && m.has(key) {
+			at += fmt.Sprintf("[%d]", index[0])
+		}
 	}
 	return Problem{File: n.file, Line: n.line, Key: at, Text: text, Cure: cure}
 }
@@ -100,12 +103,16 @@ func (d *decoder) table(n *node, path string, dst reflect.Value) {
 	b := dst.Addr().Interface().(binder)
 	b.bind(n, path)
 	fields := fieldsOf(dst.Type())
+	meant := map[string]bool{} // keys that a misspelt one stands for
 	for _, key := range n.keys {
 		i := slices.IndexFunc(fields, func(f field) bool { return f.key == key })
 		if i < 0 {
 			kid := n.kids[key]
+			near, cure := suggestKey(key, dst.Type())
 			b.refuse(key)
-			d.report(Problem{File: kid.file, Line: kid.line, Key: join(path, key), Text: "unknown key", Cure: suggestKey(key, dst.Type())})
+			b.refuse(near)
+			meant[near] = true
+			d.report(Problem{File: kid.file, Line: kid.line, Key: join(path, key), Text: "unknown key", Cure: cure})
 			continue
 		}
 		d.field(n.kids[key], fields[i], b, dst.Field(fields[i].index), join(path, key))
@@ -115,7 +122,9 @@ func (d *decoder) table(n *node, path string, dst reflect.Value) {
 			continue
 		}
 		b.refuse(f.key)
-		d.report(b.problem(f.key, "missing", "add "+f.required))
+		if !meant[f.key] {
+			d.report(b.problem(f.key, "missing", "add "+f.required))
+		}
 	}
 }
 
@@ -128,7 +137,7 @@ func (d *decoder) field(n *node, f field, b binder, dst reflect.Value, path stri
 	switch t := dst.Type(); {
 	case t.Kind() == reflect.Pointer:
 		if n.kind != tableNode {
-			d.wrong(n, b, f, path, "a table", "["+path+"]")
+			d.wrong(n, b, f, path, "a table", "["+schemaPath(path)+"]")
 			return
 		}
 		v := reflect.New(t.Elem())
@@ -136,7 +145,7 @@ func (d *decoder) field(n *node, f field, b binder, dst reflect.Value, path stri
 		dst.Set(v)
 	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Pointer:
 		if !n.tables() || len(n.items) == 0 {
-			d.wrong(n, b, f, path, "an array of tables", "[["+path+"]]")
+			d.wrong(n, b, f, path, "an array of tables", "[["+schemaPath(path)+"]]")
 			return
 		}
 		for i, it := range n.items {
@@ -180,13 +189,32 @@ func (d *decoder) field(n *node, f field, b binder, dst reflect.Value, path stri
 			}
 			out = reflect.Append(out, v)
 		}
-		dst.Set(out)
+		if dst.SetZero(); out.Len() > 0 {
+			dst.Set(out) // an empty array is nil, like one that is not written
+		}
 	default:
 		if err := d.leaf(n, f, dst, false); err != nil {
 			b.refuse(f.key)
 			d.report(place(err, n, path))
 		}
 	}
+}
+
+// schemaPath is a path as it stands in a table header: without the elements.
+func schemaPath(path string) string {
+	var b strings.Builder
+	depth := 0
+	for _, r := range path {
+		switch {
+		case r == '[':
+			depth++
+		case r == ']':
+			depth--
+		case depth == 0:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }
 
 // label names an element of an array of tables: by its name where it has a
@@ -217,6 +245,9 @@ func place(err error, n *node, path string) Problem {
 // leaf decodes one value. The value itself is repeated only through quote.
 func (d *decoder) leaf(n *node, f field, dst reflect.Value, element bool) error {
 	want := func(what, how string) error {
+		if f.required != "" {
+			how, _, _ = strings.Cut(f.required, ", ")
+		}
 		return refusal{fmt.Sprintf("want %s, got %s", what, n), "write " + how}
 	}
 	switch p := dst.Addr().Interface().(type) {

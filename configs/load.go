@@ -83,6 +83,9 @@ type loader struct {
 	files    []string
 	warnings Problems
 	doc      document
+	// partial: a file is missing or broken, so that checks between objects
+	// would complain about everything that stands in it.
+	partial bool
 }
 
 func (l *loader) warn(code string, p Problem) {
@@ -98,9 +101,11 @@ func (l *loader) load(path string) (*Config, Problems, error) {
 			w.name = name
 		}
 		l.order()
-		l.derive()
-		l.check()
-		l.secrets()
+		if !l.partial {
+			l.derive()
+			l.check()
+			l.secrets()
+		}
 	}
 	warnings := l.warnings.sorted(l.files)
 	if len(l.problems) > 0 {
@@ -125,11 +130,10 @@ func (l *loader) gather(path string) *node {
 	if root == nil {
 		return nil
 	}
-	broken := false
 	for _, f := range l.included(root, filepath.Dir(path)) {
 		n := l.parseFile(f.path, f.at)
 		if n == nil {
-			broken = true
+			l.partial = true
 			continue
 		}
 		if inc := n.kids["include"]; inc != nil {
@@ -138,11 +142,6 @@ func (l *loader) gather(path string) *node {
 			n.keys = slices.DeleteFunc(n.keys, func(k string) bool { return k == "include" })
 		}
 		root.merge(n, "", l.report)
-	}
-	if broken {
-		// What is missing in a broken file would be reported as missing
-		// everywhere; the broken file comes first.
-		return nil
 	}
 	return root
 }
@@ -256,10 +255,15 @@ func (l *loader) secrets() {
 		switch {
 		case err == nil:
 		case l.opt.CheckOnly && errors.Is(err, secret.ErrNotHere):
-			l.warn("W-NOTHERE", m.problem(key, err.Error(), "the service must have it"))
+			l.warn("W-NOTHERE", m.problem(key, notHere(err), "the service must have it"))
 		default:
-			text, cure, _ := strings.Cut(err.Error(), "; ")
-			l.report(m.problem(key, text, cure))
+			text, cure, _ := strings.Cut(notHere(err), "; ")
+			if cure == "" {
+				cure = map[string]string{
+					"env": "set it for the daemon, or use file: or credential:",
+				}[r.ref.Scheme]
+			}
+			l.report(m.problem(key, text, cmp.Or(cure, "put the secret there, or correct the reference")))
 			m.refuse(key)
 		}
 	}
@@ -276,4 +280,9 @@ func (l *loader) secrets() {
 		one(&n.meta, "password", &n.Password)
 	}
 	l.keys()
+}
+
+// notHere drops the sentinel's own words, which say nothing new.
+func notHere(err error) string {
+	return strings.TrimSuffix(err.Error(), ": "+secret.ErrNotHere.Error())
 }

@@ -98,7 +98,7 @@ func TestInvalidFilesGiveTheirMessages(t *testing.T) {
 				t.Fatalf("err is a %T, want Problems", err)
 			}
 			for _, p := range ps {
-				if p.File == "" || p.Line < 1 || p.Text == "" || p.Cure == "" && p.Key != "" {
+				if p.File == "" || p.Line < 1 || p.Text == "" || p.Cure == "" {
 					t.Errorf("incomplete: %#v", p)
 				}
 			}

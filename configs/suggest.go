@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// suggestKey is the cure for an unknown key: a near one, the table it belongs
-// to, or the list.
-func suggestKey(key string, t reflect.Type) string {
+// suggestKey is the cure for an unknown key: a near one (which is returned too),
+// the table it belongs to, or the list.
+func suggestKey(key string, t reflect.Type) (near, cure string) {
 	var known []string
 	for _, f := range fieldsOf(t) {
 		known = append(known, f.key)
 	}
 	if near := nearest(key, known); near != "" {
-		return fmt.Sprintf("did you mean %s?", near)
+		return near, fmt.Sprintf("did you mean %s?", near)
 	}
 	for _, f := range fieldsOf(t) {
 		sub, ok := below(t.Field(f.index).Type)
@@ -24,12 +24,12 @@ func suggestKey(key string, t reflect.Type) string {
 		}
 		for _, sf := range fieldsOf(sub) {
 			if sf.key == key {
-				return fmt.Sprintf("it belongs into the table %s", f.key)
+				return "", fmt.Sprintf("it belongs into the table %s", f.key)
 			}
 		}
 	}
 	slices.Sort(known)
-	return "known here: " + strings.Join(known, ", ")
+	return "", "known here: " + strings.Join(known, ", ")
 }
 
 // nearest returns the word that s is most likely a slip of, or "".

@@ -96,7 +96,7 @@ func stripBOM(s string) string {
 // syntaxProblem translates the library's error. The message is dropped when it
 // may hold part of a secret, since the library quotes what it stumbled over.
 func syntaxProblem(file, text string, err error) *Problem {
-	p := &Problem{File: file, Line: 1, Text: "not valid TOML"}
+	p := &Problem{File: file, Line: 1, Text: "not valid TOML", Cure: "correct it; https://toml.io describes the format"}
 	var pe toml.ParseError
 	if !errors.As(err, &pe) {
 		return p
@@ -108,13 +108,21 @@ func syntaxProblem(file, text string, err error) *Problem {
 	switch last := strings.ToLower(pe.LastKey); {
 	case strings.Contains(pe.Message, "already been defined") || strings.Contains(pe.Message, "already created"):
 		p.Key = pe.LastKey
+		if _, rest, ok := strings.Cut(pe.Message, "'"); ok {
+			p.Key, _, _ = strings.Cut(rest, "'")
+		}
 		p.Text, p.Cure = "defined twice", "keep one of them"
 	case sensitive || strings.Contains(last, "key") || strings.Contains(last, "password"):
 		p.Cure = "text values need quotes, such as private-key = \"file:/etc/wgbgp/wg0.key\""
 	default:
 		p.Text += ": " + strings.ReplaceAll(pe.Message, "\n", " ")
-		if strings.Contains(pe.Message, "expected value but found") {
+		switch {
+		case strings.Contains(pe.Message, "expected value but found"):
 			p.Cure = "text values need quotes"
+		case strings.Contains(pe.Message, "cannot contain newlines"):
+			p.Cure = "close the quotes on the same line"
+		case strings.Contains(pe.Message, "UTF-8"):
+			p.Cure = "save the file as UTF-8"
 		}
 	}
 	if looksSecret(p.Key) {
