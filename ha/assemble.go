@@ -19,21 +19,19 @@ func (c *Core) assemble(w *walker) *Plan {
 	if last == nil {
 		last = &Plan{}
 	}
-	p := &Plan{
-		Gen:       last.Gen + 1,
-		Devices:   c.planDevices(last.Devices),
-		Tunnels:   keep(last.Tunnels, c.tunnelsWant, func(a, b int) bool { return equalTunnel(&last.Tunnels[a], &c.tunnelsWant[b]) }),
-		Neighbors: c.neighborsWant,
-		Probes:    c.probes,
-		Announcements: keep(last.Announcements, w.ann, func(a, b int) bool {
-			return equalAnnouncement(&last.Announcements[a], &w.ann[b])
-		}),
-		Withheld: keep(last.Withheld, w.withheld, func(a, b int) bool { return last.Withheld[a] == w.withheld[b] }),
-	}
 	f := &c.cfg.FIB
-	p.FIB = bgp.FIB{
-		Table: f.Table, VRF: f.VRF, Protocol: f.Protocol, RulePref: f.RulePref, Mark: f.Mark, Complete: c.complete,
-		Routes: keep(last.FIB.Routes, w.routes, func(a, b int) bool { return equalRoute(&last.FIB.Routes[a], &w.routes[b]) }),
+	p := &Plan{
+		Gen:           last.Gen + 1,
+		Devices:       c.planDevices(last.Devices),
+		Tunnels:       keep(last.Tunnels, c.tunnelsWant, equalTunnel),
+		Neighbors:     c.neighborsWant,
+		Announcements: w.ann.done(),
+		FIB: bgp.FIB{
+			Table: f.Table, VRF: f.VRF, Protocol: f.Protocol, RulePref: f.RulePref, Mark: f.Mark, Complete: c.complete,
+			Routes: w.routes.done(),
+		},
+		Probes:   c.probes,
+		Withheld: w.withheld.done(),
 	}
 	p.Sources = planSources(last.Sources, w)
 	if c.plan != nil && same(last.Devices, p.Devices) && same(last.Tunnels, p.Tunnels) && same(last.Neighbors, p.Neighbors) &&
@@ -44,22 +42,13 @@ func (c *Core) assemble(w *walker) *Plan {
 	return p
 }
 
-// keep returns old if the new elements equal it, else a copy of the new ones
-// that the plan may own.
-func keep[T any](old, scratch []T, equal func(i, j int) bool) []T {
-	if len(old) == len(scratch) {
-		eq := true
-		for i := range old {
-			if !equal(i, i) {
-				eq = false
-				break
-			}
-		}
-		if eq {
-			return old
-		}
+// keep returns old if the new elements equal it.
+func keep[T any](old, fresh []T, equal func(a, b *T) bool) []T {
+	b := builder[T]{old: old, equal: equal}
+	for i := range fresh {
+		b.add(fresh[i])
 	}
-	return slices.Clone(scratch)
+	return b.done()
 }
 
 // same reports whether two slices are one and the same.
@@ -162,6 +151,8 @@ func equalFrame(a, b *bgp.FIB) bool {
 	return a.Table == b.Table && a.VRF == b.VRF && a.Protocol == b.Protocol && a.RulePref == b.RulePref && a.Mark == b.Mark &&
 		a.Complete == b.Complete
 }
+
+func equalWithheld(a, b *Withheld) bool { return *a == *b }
 
 // compareWithheld is the order of Plan.Withheld.
 func compareWithheld(a, b Withheld) int {

@@ -9,7 +9,18 @@ import (
 
 // exportTable holds, for every kind of source and every rank, what each
 // neighbor group is told. Announcements share its slices.
-type exportTable map[exportKey][]bgp.Export
+type exportTable struct {
+	all  map[exportKey][]bgp.Export
+	last exportKey // the walk asks for the same one many times in a row
+	to   []bgp.Export
+}
+
+func (t *exportTable) get(k exportKey) []bgp.Export {
+	if t.last != k {
+		t.last, t.to = k, t.all[k]
+	}
+	return t.to
+}
 
 type exportKey struct {
 	from bgp.Kind // KindSite also for configured prefixes
@@ -27,7 +38,7 @@ func newExportTable(cfg *Config) exportTable {
 			groups[n.Group] = n.Kind
 		}
 	}
-	t := exportTable{}
+	t := exportTable{all: map[exportKey][]bgp.Export{}}
 	for _, from := range []bgp.Kind{bgp.KindTGW, bgp.KindSite, bgp.KindFleet, bgp.KindRouter} {
 		for rank, a := range cfg.Ranks {
 			var to []bgp.Export
@@ -40,7 +51,7 @@ func newExportTable(cfg *Config) exportTable {
 				})
 			}
 			slices.SortFunc(to, func(x, y bgp.Export) int { return cmp.Compare(x.Group, y.Group) })
-			t[exportKey{from, rank}] = to
+			t.all[exportKey{from, rank}] = to
 		}
 	}
 	return t

@@ -26,7 +26,6 @@ func (c *Core) Plan(now time.Time) *Plan {
 		w.place(e)
 	}
 	c.rib.forget(w.anyDead)
-	slices.SortStableFunc(w.withheld, compareWithheld)
 	c.plan = c.assemble(w)
 	return c.plan
 }
@@ -83,9 +82,10 @@ func (c *Core) refreshEndpoints() {
 type walker struct {
 	c         *Core
 	now       time.Time
-	routes    []bgp.Route
-	ann       []bgp.Announcement
-	withheld  []Withheld
+	routes    builder[bgp.Route]
+	ann       builder[bgp.Announcement]
+	withheld  builder[Withheld]
+	held      []Withheld // of the present entry
 	sources   map[string][]netip.Prefix
 	cands     []candidate
 	hops      []bgp.NextHop
@@ -101,7 +101,14 @@ type walker struct {
 
 func (w *walker) start(c *Core, now time.Time) {
 	w.c, w.now = c, now
-	w.routes, w.ann, w.withheld, w.ecmp = w.routes[:0], w.ann[:0], w.withheld[:0], w.ecmp[:0]
+	var last Plan
+	if c.plan != nil {
+		last = *c.plan
+	}
+	w.routes = builder[bgp.Route]{old: last.FIB.Routes, equal: equalRoute}
+	w.ann = builder[bgp.Announcement]{old: last.Announcements, equal: equalAnnouncement}
+	w.withheld = builder[Withheld]{old: last.Withheld, equal: equalWithheld}
+	w.ecmp = w.ecmp[:0]
 	w.sources = map[string][]netip.Prefix{}
 	w.anyDead, w.lingering = false, false
 	w.oldRoutes, w.reports, w.oldAnn, w.endpoints = nil, nil, nil, c.endpoints
@@ -147,7 +154,7 @@ func (s *siteState) ready(p netip.Prefix) bool {
 		return true
 	}
 	a := s.applied.AllowedIPs
-	for s.cursor < len(a) && bgp.ComparePrefix(a[s.cursor], p) < 0 {
+	for s.cursor < len(a) && a[s.cursor] != p && bgp.ComparePrefix(a[s.cursor], p) < 0 {
 		s.cursor++
 	}
 	if s.cursor >= len(a) || a[s.cursor] != p {
@@ -173,6 +180,13 @@ func (w *walker) place(e *entry) {
 	w.own(e, old)
 	w.route(e, old)
 	w.announce(e, old, report)
+	if len(w.held) > 0 {
+		slices.SortStableFunc(w.held, compareWithheld)
+		for i := range w.held {
+			w.withheld.add(w.held[i])
+		}
+		w.held = w.held[:0]
+	}
 }
 
 // leave takes a prefix that nobody claims any more out in the order withdraw,
@@ -189,7 +203,7 @@ func (w *walker) leave(e *entry, old *bgp.Route, announced bool) {
 	}
 	if old != nil {
 		if announced || lingering {
-			w.routes = append(w.routes, *old)
+			w.routes.add(*old)
 		}
 		for _, s := range e.placed {
 			w.grant(s, e.prefix)
@@ -261,7 +275,7 @@ func (w *walker) route(e *entry, old *bgp.Route) {
 	best := &w.cands[0]
 	if best.blocked {
 		if old != nil && w.announced(e.prefix) {
-			w.routes = append(w.routes, *old)
+			w.routes.add(*old)
 		}
 		return
 	}
@@ -293,12 +307,12 @@ func (w *walker) route(e *entry, old *bgp.Route) {
 		if e.prefix.Addr().Is6() {
 			r.Source = f.Source6
 		}
-		w.routes = append(w.routes, r)
+		w.routes.add(r)
 	case old != nil:
-		w.routes = append(w.routes, *old)
+		w.routes.add(*old)
 	}
 	if best.site != nil && !best.host {
-		w.routes = append(w.routes, bgp.Route{Prefix: e.prefix, Type: bgp.BlackholeRoute, Metric: f.SinkMetric})
+		w.routes.add(bgp.Route{Prefix: e.prefix, Type: bgp.BlackholeRoute, Metric: f.SinkMetric})
 	}
 }
 
@@ -377,14 +391,14 @@ func (w *walker) announce(e *entry, old *bgp.Route, report *bgp.RouteReport) {
 		w.hold(e, k, ReasonCommunity, name)
 		return
 	}
-	to := w.c.exports[exportKey{k.kind(), w.c.rank(k)}]
+	to := w.c.exports.get(exportKey{k.kind(), w.c.rank(k)})
 	if len(to) == 0 {
 		if k.site != nil {
 			w.hold(e, k, ReasonNoAudience, "")
 		}
 		return
 	}
-	w.ann = append(w.ann, bgp.Announcement{Prefix: e.prefix, Attrs: k.attrs(), To: to, Except: k.except()})
+	w.ann.add(bgp.Announcement{Prefix: e.prefix, Attrs: k.attrs(), To: to, Except: k.except()})
 }
 
 // forwarding says why traffic for the entry would not reach a usable claim.
@@ -459,7 +473,7 @@ func (w *walker) hold(e *entry, k *candidate, r Reason, detail string) {
 	if k.site != nil {
 		h.Site = k.site.cfg.Name
 	}
-	w.withheld = append(w.withheld, h)
+	w.held = append(w.held, h)
 }
 
 func throughDevice(r *bgp.Route, dev string) bool {
