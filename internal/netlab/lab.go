@@ -31,6 +31,11 @@ func New() (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Daemons with users of their own must reach their files; secrets among the
+	// files have their own modes (Host.File).
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return nil, err
+	}
 	return &Lab{dir: dir}, nil
 }
 
