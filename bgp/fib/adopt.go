@@ -82,10 +82,12 @@ func (f *FIB) adopt(next []bgp.Route) (changed bool) {
 		cells = make([]cell, 0, len(next))
 	}
 	var strays []stray
-	defer clear(f.t.slices)
+	defer f.t.forgetSlices()
+	f.sources = false
 	j := 0
 	for i := range next {
 		r := &next[i]
+		f.sources = f.sources || r.Source.IsValid()
 		for j < len(old) && compareKey(&old[j], r.Prefix, metricOf(r)) < 0 {
 			strays = retire(strays, &old[j], oldCells[j])
 			changed = true

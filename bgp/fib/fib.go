@@ -51,6 +51,7 @@ type FIB struct {
 	foreignMain []kroute // routes in main, which is consulted before ours
 	errs        map[int32]error
 
+	sources    bool // a wanted route has a preferred source
 	known      bool // a readback succeeded and nothing contradicts it
 	rulesDirty bool
 	mainDirty  bool
@@ -187,7 +188,7 @@ func (f *FIB) apply(ctx context.Context, routes []bgp.Route) bgp.RoutesApplied {
 // converge reads back if needed, merges and writes. When an answer contradicts
 // the mirror it does so once more, then leaves the rest for the next look.
 func (f *FIB) converge(ctx context.Context, routes []bgp.Route) error {
-	if err := check(routes); err != nil {
+	if err := f.check(routes); err != nil {
 		return err
 	}
 	for pass := range 2 {
@@ -217,7 +218,7 @@ func (f *FIB) converge(ctx context.Context, routes []bgp.Route) error {
 		if !f.unfinished {
 			return nil
 		}
-		f.mon.setWant(f.want, f.wantsAddresses(), f.namesDevices())
+		f.mon.setWant(f.want, f.sources || len(f.errs) > 0, f.namesDevices())
 		f.suspect = false
 		if err := f.write(ctx); err != nil {
 			return err
@@ -263,24 +264,24 @@ func (f *FIB) namesDevices() bool {
 	return !slices.ContainsFunc(f.t.sets, func(s set) bool { return slices.ContainsFunc(s.nhs, deviceless) })
 }
 
-// wantsAddresses says whether the coming or going of an address can matter.
-func (f *FIB) wantsAddresses() bool {
-	if len(f.errs) > 0 {
-		return true
-	}
-	return slices.ContainsFunc(f.want, func(r bgp.Route) bool { return r.Source.IsValid() })
-}
-
 // check refuses a set that breaks the contract, which would make the merge
-// silently wrong.
-func check(routes []bgp.Route) error {
+// silently wrong. What was in the last set at the same place is in order.
+func (f *FIB) check(routes []bgp.Route) error {
+	j := 0
 	for i := range routes {
 		r := &routes[i]
+		if j < len(f.want) && f.want[j].Prefix == r.Prefix && f.want[j].Metric == r.Metric && (i == 0 || j > 0 && f.want[j-1].Prefix == routes[i-1].Prefix && f.want[j-1].Metric == routes[i-1].Metric) {
+			j++
+			continue
+		}
 		if !r.Prefix.IsValid() || r.Prefix.Masked() != r.Prefix || r.Prefix.Addr().Is4In6() {
 			return fmt.Errorf("wanted route %d: bad prefix %s", i, r.Prefix)
 		}
 		if i > 0 && compareKey(&routes[i-1], r.Prefix, metricOf(r)) >= 0 {
 			return fmt.Errorf("wanted routes are not sorted at %s metric %d", r.Prefix, r.Metric)
+		}
+		for j < len(f.want) && compareKey(&f.want[j], r.Prefix, metricOf(r)) <= 0 {
+			j++
 		}
 	}
 	return nil

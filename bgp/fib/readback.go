@@ -170,7 +170,7 @@ func (f *FIB) layOver(rows []kroute) {
 		f.cells[i].set = f.setOf(&f.want[i])
 		f.cells[i].obj = objAbsent
 	}
-	clear(f.t.slices)
+	f.t.forgetSlices()
 	f.strays, f.foreignOwn = nil, nil
 	i := 0
 	for k := range rows {

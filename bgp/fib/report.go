@@ -19,7 +19,7 @@ func (f *FIB) report() bgp.RoutesApplied {
 		c := &f.cells[i]
 		s := &bgp.RouteReport{}
 		switch k := -1; {
-		case f.errs[int32(i)] != nil:
+		case len(f.errs) > 0 && f.errs[int32(i)] != nil:
 			err := f.errs[int32(i)]
 			s.Status, s.Detail = statusOf(err), err.Error()
 		case c.set >= 0 && f.t.sets[c.set].content < 0:

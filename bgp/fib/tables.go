@@ -79,7 +79,7 @@ type set struct {
 type sliceKey struct {
 	data   *bgp.NextHop
 	n      int
-	family uint8
+	family uint8 // never 0 in use
 }
 
 // tables holds everything known about devices and next-hop objects. It is
@@ -103,8 +103,16 @@ type tables struct {
 	// resolve finds device and gateway of a next hop without device.
 	resolve func(netip.Addr) (oif int32, gateway netip.Addr, err error)
 
-	slices map[sliceKey]int32 // sets of slices seen in this adopt
-	key    []byte
+	slices    map[sliceKey]int32 // sets of slices seen in this adopt
+	lastSlice sliceKey
+	lastSet   int32
+	key       []byte
+}
+
+// forgetSlices ends an adopt: from now on the memory may be reused by others.
+func (t *tables) forgetSlices() {
+	clear(t.slices)
+	t.lastSlice, t.lastSet = sliceKey{}, 0
 }
 
 func newTables(base uint32) *tables {
@@ -124,6 +132,16 @@ func (t *tables) inRange(id uint32) bool { return id >= t.base && id-t.base < id
 // slice's identity answers nearly always.
 func (t *tables) setOf(fam uint8, nhs []bgp.NextHop) int32 {
 	sk := sliceKey{unsafe.SliceData(nhs), len(nhs), fam}
+	if sk == t.lastSlice {
+		return t.lastSet
+	}
+	i := t.setOfSlice(sk, nhs)
+	t.lastSlice, t.lastSet = sk, i
+	return i
+}
+
+func (t *tables) setOfSlice(sk sliceKey, nhs []bgp.NextHop) int32 {
+	fam := sk.family
 	if i, ok := t.slices[sk]; ok {
 		return i
 	}
