@@ -7,26 +7,26 @@ import (
 	"strings"
 )
 
-// Effect is what a change costs, from nothing to everything.
-type Effect string
+// Class is what a change costs, from nothing to everything.
+type Class string
 
-// Effects, mildest first.
+// Classes, mildest first.
 const (
-	EffectLive         Effect = "live"          // no session and no peer notices
-	EffectSoftReset    Effect = "soft-reset"    // routes are judged or sent again, the session stays
-	EffectSessionReset Effect = "session-reset" // one BGP session or WireGuard peer starts over
-	EffectRestart      Effect = "restart"       // takes effect when the daemon is restarted
+	Live         Class = "live"          // no session and no peer notices
+	SoftReset    Class = "soft-reset"    // routes are judged or sent again, the session stays
+	SessionReset Class = "session-reset" // one BGP session or WireGuard peer starts over
+	Restart      Class = "restart"       // takes effect when the daemon is restarted
 )
 
-var effectOrder = []Effect{EffectLive, EffectSoftReset, EffectSessionReset, EffectRestart}
+var classOrder = []Class{Live, SoftReset, SessionReset, Restart}
 
-// Worst is the costliest effect of a set of changes; EffectLive for none.
-func Worst(changes []Change) Effect {
+// Worst is the costliest effect of a set of changes; Live for none.
+func Worst(changes []Change) Class {
 	worst := 0
 	for _, c := range changes {
-		worst = max(worst, slices.Index(effectOrder, c.Effect))
+		worst = max(worst, slices.Index(classOrder, c.Class))
 	}
-	return effectOrder[worst]
+	return classOrder[worst]
 }
 
 // Action says what happened to an object.
@@ -44,7 +44,7 @@ type Change struct {
 	Object string // such as "site paris", "wireguard wg0", "gateway"
 	Action Action
 	Keys   []string // changed keys, sorted; "neighbor.asn" and "probe lan.target" inside a site
-	Effect Effect   // the costliest of Keys
+	Class  Class    // the costliest of Keys
 }
 
 // object is one named table with its keys as text. Secrets are represented by
@@ -52,7 +52,7 @@ type Change struct {
 // never printed.
 type object struct {
 	keys    map[string]any
-	classes map[string]Effect
+	classes map[string]Class
 }
 
 // Diff compares two configurations as they are in effect, with defaults filled
@@ -64,10 +64,10 @@ func Diff(old, new *Config) []Change {
 	for name, o := range a {
 		n, ok := b[name]
 		if !ok {
-			out = append(out, Change{Object: name, Action: Removed, Effect: lifeEffect(o)})
+			out = append(out, Change{Object: name, Action: Removed, Class: lifeClass(o)})
 			continue
 		}
-		c := Change{Object: name, Action: Changed, Effect: EffectLive}
+		c := Change{Object: name, Action: Changed, Class: Live}
 		for k, v := range o.keys {
 			if nv, ok := n.keys[k]; !ok || nv != v {
 				c.Keys = append(c.Keys, k)
@@ -84,34 +84,34 @@ func Diff(old, new *Config) []Change {
 		slices.Sort(c.Keys)
 		var each []Change
 		for _, k := range c.Keys {
-			each = append(each, Change{Effect: cmp.Or(n.classes[k], o.classes[k])})
+			each = append(each, Change{Class: cmp.Or(n.classes[k], o.classes[k])})
 		}
-		c.Effect = Worst(each)
+		c.Class = Worst(each)
 		out = append(out, c)
 	}
 	for name := range b {
 		if _, ok := a[name]; !ok {
-			out = append(out, Change{Object: name, Action: Added, Effect: EffectLive})
+			out = append(out, Change{Object: name, Action: Added, Class: Live})
 		}
 	}
 	slices.SortFunc(out, func(x, y Change) int { return cmp.Compare(x.Object, y.Object) })
 	return out
 }
 
-// lifeEffect: what goes takes its sessions along, and nothing else.
-func lifeEffect(o object) Effect {
+// lifeClass: what goes takes its sessions along, and nothing else.
+func lifeClass(o object) Class {
 	for _, c := range o.classes {
-		if c == EffectSessionReset {
-			return EffectSessionReset
+		if c == SessionReset {
+			return SessionReset
 		}
 	}
-	return EffectLive
+	return Live
 }
 
 func objects(d *document) map[string]object {
 	out := map[string]object{}
 	add := func(name string, doc any) {
-		o := object{keys: map[string]any{}, classes: map[string]Effect{}}
+		o := object{keys: map[string]any{}, classes: map[string]Class{}}
 		o.flatten("", reflect.ValueOf(doc).Elem())
 		out[name] = o
 	}

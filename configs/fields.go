@@ -10,7 +10,7 @@ import (
 // document.go:
 //
 //	toml:"key"         the key
-//	class:"live"       what a change of it costs (Effect)
+//	class:"live"       what a change of it costs (Class)
 //	req:"asn = 65010"  the key is required; the text is the cure
 //	enum:"a|b"         the words allowed
 //	span:"1..65535"    bounds of a number or duration, both included
@@ -19,7 +19,7 @@ import (
 type field struct {
 	key      string
 	index    int
-	class    Effect
+	class    Class
 	required string
 	enum     []string
 	span     string
@@ -41,7 +41,7 @@ func fieldsOf(t reflect.Type) []field {
 		if key == "" {
 			continue
 		}
-		f := field{key: key, index: i, class: Effect(sf.Tag.Get("class")), required: sf.Tag.Get("req"), span: sf.Tag.Get("span")}
+		f := field{key: key, index: i, class: Class(sf.Tag.Get("class")), required: sf.Tag.Get("req"), span: sf.Tag.Get("span")}
 		if e := sf.Tag.Get("enum"); e != "" {
 			f.enum = strings.Split(e, "|")
 		}
@@ -72,7 +72,7 @@ func below(t reflect.Type) (reflect.Type, bool) {
 // Field describes one key for documentation and for the CLI.
 type Field struct {
 	Path     string // such as "site[].neighbor.asn"
-	Effect   Effect // what a change costs
+	Class    Class  // what a change costs
 	Required bool
 	Values   []string // the words allowed, nil: free
 }
@@ -94,7 +94,7 @@ func walkFields(t reflect.Type, path string, out *[]Field) {
 		}
 		sub, ok := below(ft)
 		if !ok {
-			*out = append(*out, Field{Path: at, Effect: f.class, Required: f.required != "", Values: f.enum})
+			*out = append(*out, Field{Path: at, Class: f.class, Required: f.required != "", Values: f.enum})
 			continue
 		}
 		switch ft.Kind() {

@@ -46,10 +46,10 @@ func TestReferenceDocumentsEveryKey(t *testing.T) {
 			continue
 		}
 		m := effect.FindStringSubmatch(lines[n.line-1])
-		if m == nil || Effect(m[1]) != f.Effect || (m[2] != "") != f.Required {
-			t.Errorf("%s: reference.toml:%d says %q, the decoder knows effect %s, required %t", f.Path, n.line, m, f.Effect, f.Required)
+		if m == nil || Class(m[1]) != f.Class || (m[2] != "") != f.Required {
+			t.Errorf("%s: reference.toml:%d says %q, the decoder knows effect %s, required %t", f.Path, n.line, m, f.Class, f.Required)
 		}
-		if f.Effect == "" {
+		if f.Class == "" {
 			t.Errorf("%s: no effect class", f.Path)
 		}
 	}
@@ -99,14 +99,14 @@ func compareDefaults(t *testing.T, path string, got reflect.Value) {
 	}
 }
 
-func TestEffectsAreKnownWords(t *testing.T) {
+func TestClassesAreKnownWords(t *testing.T) {
 	for _, f := range Fields() {
 		known := false
-		for _, e := range effectOrder {
-			known = known || e == f.Effect
+		for _, e := range classOrder {
+			known = known || e == f.Class
 		}
 		if !known {
-			t.Errorf("%s: effect %q", f.Path, f.Effect)
+			t.Errorf("%s: effect %q", f.Path, f.Class)
 		}
 	}
 }
