@@ -42,7 +42,7 @@ type TunnelState struct {
 	// TxDropped counts packets that could not be sent: larger than the outer
 	// path takes, no route, no local address.
 	TxDropped uint64
-	Err     string
+	Err       string
 }
 
 // ConnectPeer is one TGW Connect peer: a GRE tunnel and two BGP sessions.

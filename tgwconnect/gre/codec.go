@@ -1,20 +1,22 @@
 package gre
 
-// transmitter turns inner packets in its buffers into outer ones. The inner
-// packet starts at headLen, the headers are put in front of it.
+// transmitter turns inner packets in its buffers into outer ones. The headers
+// are put in front of the inner packet, which starts at room.
 type transmitter struct {
 	u     *userTunnel
-	v6    bool
-	out   *batch
+	room  int
+	out   *sender
 	bufs  [batchSize][]byte
 	sizes [batchSize]int
 }
 
 func (u *userTunnel) newTransmitter() *transmitter {
-	x := &transmitter{u: u, v6: u.t.Remote.Is6(), out: sender(u.outer.rc, u.tooBig)}
+	x := &transmitter{u: u, room: overhead(u.t), out: newSender(u.outer.out, u.tooBig, u.stopped.Load)}
 	for i := range x.bufs {
 		x.bufs[i] = make([]byte, bufLen)
-		if !x.v6 {
+		if u.t.Remote.Is6() {
+			putOuter6(x.bufs[i], u.t.Local.As16(), u.t.Remote.As16(), ttlOf(u.t))
+		} else {
 			putOuter4(x.bufs[i], u.t.Local.As4(), u.t.Remote.As4(), ttlOf(u.t))
 		}
 	}
@@ -25,39 +27,40 @@ func (u *userTunnel) newTransmitter() *transmitter {
 func (x *transmitter) encapsulate(n int) int {
 	k := 0
 	for i := range n {
-		b := x.bufs[i]
-		inner := b[headLen : headLen+x.sizes[i]]
+		b := x.bufs[i][:x.room+x.sizes[i]]
+		inner := b[x.room:]
 		et, ok := etherTypeOf(inner)
 		if !ok {
 			x.u.txLost.Add(1)
 			continue
 		}
-		putGRE(b[outerLen:], et)
-		if x.v6 {
-			x.out.set(k, b[outerLen:headLen+len(inner)])
+		putGRE(b[x.room-greLen:], et)
+		if x.room == headLen {
+			setOuter4(b, trafficClass(inner))
 		} else {
-			setOuter4(b, headLen+len(inner), trafficClass(inner))
-			x.out.set(k, b[:headLen+len(inner)])
+			setOuter6(b, trafficClass(inner))
 		}
+		x.out.set(k, b)
 		k++
 	}
 	return k
 }
 
-// receiverState takes inner packets out of received ones, in place.
-type receiverState struct {
+// decapsulator takes inner packets out of received ones, in place.
+type decapsulator struct {
 	u     *userTunnel
 	v6    bool
-	in    *batch
+	in    *receiver
 	bufs  [batchSize][]byte
 	inner [batchSize][]byte
-	start int // where the socket writes: the inner packet of a usual packet is at headLen
+	start int // where the socket writes: there is room for the TUN's header in front
 }
 
-func (u *userTunnel) newReceiver() *receiverState {
-	r := &receiverState{u: u, v6: u.t.Remote.Is6(), in: receiver(u.outer.rc, u.tooBig)}
+func (u *userTunnel) newDecapsulator() *decapsulator {
+	r := &decapsulator{u: u, v6: u.t.Remote.Is6(), in: newReceiver(u.outer.rc, u.tooBig)}
 	if r.v6 {
-		r.start = outerLen
+		r.start = outerLen // the kernel delivers no outer IPv6 header
+		r.in.wantControl()
 	}
 	for i := range r.bufs {
 		r.bufs[i] = make([]byte, bufLen)
@@ -68,13 +71,12 @@ func (u *userTunnel) newReceiver() *receiverState {
 
 // decapsulate returns the sound ones of the first n received packets. Each
 // slice has headLen bytes of room in front, and capacity behind.
-func (r *receiverState) decapsulate(n int) [][]byte {
+func (r *decapsulator) decapsulate(n int) [][]byte {
 	out := r.inner[:0]
 	for i := range n {
 		b, why := r.one(i)
 		if why != accepted {
-			r.u.refused[why].Add(1)
-			r.u.once("received packets are refused: "+why.String(), "remote", r.u.t.Remote)
+			r.u.refuse(why)
 			continue
 		}
 		out = append(out, b)
@@ -82,14 +84,16 @@ func (r *receiverState) decapsulate(n int) [][]byte {
 	return out
 }
 
-func (r *receiverState) one(i int) ([]byte, refusal) {
+func (r *decapsulator) one(i int) ([]byte, refusal) {
 	size, whole := r.in.size(i)
 	if !whole {
 		return nil, refuseShort
 	}
 	b := r.bufs[i][:r.start+size]
 	at, class := r.start, byte(0)
-	if !r.v6 {
+	if r.v6 {
+		class = r.in.trafficClass(i)
+	} else {
 		ihl, c, ok := outer4(b)
 		if !ok {
 			return nil, refuseShort

@@ -93,7 +93,7 @@ func (m *Manager) ensureUser(t tgwconnect.Tunnel) error {
 	}
 	dev, err := openTUN(t.Name)
 	if err != nil {
-		outer.close()
+		outer.discard()
 		return err
 	}
 	if err := func() error {
@@ -112,7 +112,7 @@ func (m *Manager) ensureUser(t tgwconnect.Tunnel) error {
 		}
 		return setPersistent(dev)
 	}(); err != nil {
-		outer.close()
+		outer.discard()
 		_ = dev.Close()
 		return err
 	}

@@ -138,9 +138,24 @@ func putOuter4(b []byte, src, dst [4]byte, ttl uint8) {
 
 // setOuter4 writes the part that differs from packet to packet. DSCP and ECN
 // are the inner packet's (RFC 2983 uniform model, RFC 6040 4.1 normal mode).
-func setOuter4(b []byte, total int, class byte) {
+func setOuter4(b []byte, class byte) {
 	b[1] = class
-	binary.BigEndian.PutUint16(b[2:], uint16(total))
+	binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
+}
+
+// putOuter6 writes the constant part of an outer IPv6 header. The flow label
+// stays zero: a Connect peer is one flow.
+func putOuter6(b []byte, src, dst [16]byte, hops uint8) {
+	clear(b[:ip6Len])
+	b[0], b[6], b[7] = 0x60, 47, hops
+	copy(b[8:], src[:])
+	copy(b[24:], dst[:])
+}
+
+// setOuter6 is setOuter4 for IPv6.
+func setOuter6(b []byte, class byte) {
+	b[0], b[1] = 0x60|class>>4, class<<4
+	binary.BigEndian.PutUint16(b[4:], uint16(len(b)-ip6Len))
 }
 
 // outer4 returns the header length and the traffic class of a received packet

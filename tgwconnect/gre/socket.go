@@ -16,38 +16,64 @@ import (
 // milliseconds of a 10 Gbit/s burst.
 const socketBuffer = 7 << 20
 
-// outerSocket is a raw socket that is connected to the far end of one tunnel, so
-// that the kernel demultiplexes, and that keeps it from answering with protocol
-// unreachable.
+// outerSocket is the outside of one tunnel: a receiving raw socket, connected
+// to the far end, so that the kernel demultiplexes, and that keeps it from
+// answering with protocol unreachable; and a sending one.
+//
+// They are two because Go polls a socket for both directions: each packet that
+// leaves would wake the poller ("writable again"), which halves the throughput.
+// The sending one has protocol IPPROTO_RAW, so that no packet is queued at it,
+// and carries the outer IP header we write (raw(7)), which lets each packet
+// have its own traffic class.
 type outerSocket struct {
 	file *os.File
 	rc   syscall.RawConn
+	out  int // not polled
 }
 
+// close ends receiving; the sending descriptor is closed by its only user.
 func (s *outerSocket) close() { _ = s.file.Close() }
 
-// openOuter opens the raw socket of a tunnel. IPv4 packets carry their own outer
-// header (IP_HDRINCL), which costs less than the kernel's way and lets each
-// have its own traffic class; the kernel writes the outer IPv6 header.
+// discard closes sockets that were never used.
+func (s *outerSocket) discard() {
+	s.close()
+	_ = unix.Close(s.out)
+}
+
+// openOuter opens the sockets of a tunnel.
 func openOuter(t tgwconnect.Tunnel) (*outerSocket, error) {
+	in, err := openRaw(t, unix.IPPROTO_GRE)
+	if err != nil {
+		return nil, err
+	}
+	out, err := openRaw(t, unix.IPPROTO_RAW)
+	if err != nil {
+		_ = unix.Close(in)
+		return nil, err
+	}
+	s := &outerSocket{file: os.NewFile(uintptr(in), "gre "+t.Name), out: out}
+	if s.rc, err = s.file.SyscallConn(); err != nil {
+		s.close()
+		_ = unix.Close(out)
+		return nil, fmt.Errorf("poll raw socket: %w", err)
+	}
+	return s, nil
+}
+
+func openRaw(t tgwconnect.Tunnel, protocol int) (int, error) {
 	family := unix.AF_INET
 	if t.Local.Is6() {
 		family = unix.AF_INET6
 	}
-	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_GRE)
+	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, protocol)
 	if err != nil {
-		return nil, fmt.Errorf("open raw socket: %w", err)
+		return -1, fmt.Errorf("open raw socket: %w", err)
 	}
 	if err := setUpOuter(fd, t); err != nil {
 		_ = unix.Close(fd)
-		return nil, err
+		return -1, err
 	}
-	s := &outerSocket{file: os.NewFile(uintptr(fd), "gre "+t.Name)}
-	if s.rc, err = s.file.SyscallConn(); err != nil {
-		s.close()
-		return nil, fmt.Errorf("poll raw socket: %w", err)
-	}
-	return s, nil
+	return fd, nil
 }
 
 func setUpOuter(fd int, t tgwconnect.Tunnel) error {
@@ -56,13 +82,13 @@ func setUpOuter(fd int, t tgwconnect.Tunnel) error {
 		level, opt, value int
 	}
 	options := []option{
-		{"IP_HDRINCL", unix.IPPROTO_IP, unix.IP_HDRINCL, 1},
 		{"IP_MTU_DISCOVER", unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO},
 	}
 	if t.Local.Is6() {
 		options = []option{
 			{"IPV6_MTU_DISCOVER", unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DO},
-			{"IPV6_UNICAST_HOPS", unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, int(ttlOf(t))},
+			// The received traffic class, for the congestion mark.
+			{"IPV6_RECVTCLASS", unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, 1},
 		}
 	}
 	if t.Mark != 0 {

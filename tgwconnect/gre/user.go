@@ -55,6 +55,12 @@ func (u *userTunnel) dropped() uint64 {
 	return n
 }
 
+// refuse counts a received packet that is not delivered.
+func (u *userTunnel) refuse(why refusal) {
+	u.refused[why].Add(1)
+	u.once("received packets are refused: "+why.String(), "remote", u.t.Remote)
+}
+
 // once logs a condition the first time; the counters tell the rest.
 func (u *userTunnel) once(what string, args ...any) {
 	if _, known := u.told.LoadOrStore(what, true); !known {
@@ -70,9 +76,10 @@ func (u *userTunnel) tooBig() {
 // runTransmit carries packets from the TUN to the socket until either closes.
 func (u *userTunnel) runTransmit() {
 	defer u.end()
+	defer func() { _ = unix.Close(u.outer.out) }()
 	x := u.newTransmitter()
 	for {
-		n, err := u.dev.Read(x.bufs[:], x.sizes[:], headLen)
+		n, err := u.dev.Read(x.bufs[:], x.sizes[:], x.room)
 		if err != nil && !errors.Is(err, tun.ErrTooManySegments) {
 			if closed(err) {
 				return
@@ -86,7 +93,7 @@ func (u *userTunnel) runTransmit() {
 			continue
 		}
 		if k := x.encapsulate(n); k > 0 {
-			if err := x.out.send(k); err != nil {
+			if !x.out.send(k) {
 				return
 			}
 			u.tx.Add(uint64(k - x.out.lost))
@@ -101,7 +108,7 @@ func (u *userTunnel) runTransmit() {
 // runReceive carries packets from the socket to the TUN until either closes.
 func (u *userTunnel) runReceive() {
 	defer u.end()
-	r := u.newReceiver()
+	r := u.newDecapsulator()
 	for {
 		n, err := r.in.receive()
 		if err != nil {

@@ -1,0 +1,185 @@
+package gre
+
+import (
+	"crypto/ecdh"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/pprof"
+	"slices"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/wgbgp/wgbgp/internal/nstest"
+	"github.com/wgbgp/wgbgp/tgwconnect"
+)
+
+const resultEnv = "WGBGP_GRE_RESULT"
+
+// BenchmarkGREvsWireGuard measures one TCP flow of iperf3 through userspace GRE
+// and through wireguard-go, in turns in one run, each end of each in a process
+// of its own. x_wireguard is the ratio of the medians: GRE over WireGuard.
+func BenchmarkGREvsWireGuard(b *testing.B) {
+	for _, c := range []struct{ name, underlay, gre, wg string }{
+		{"MTU1500", "1500", "1476", "1420"},
+		{"MTU9000", "9000", "8476", "8920"},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			nstest.Need(b, "iperf3")
+			compare(b, c.underlay, c.gre, c.wg)
+		})
+	}
+}
+
+// compare runs benchmarkThroughput in namespaces, as only a top-level test can
+// be isolated, and reports what it wrote down.
+func compare(b *testing.B, underlay, greMTU, wgMTU string) {
+	file := filepath.Join(b.TempDir(), "result")
+	exe, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	cmd := exec.Command(exe, "-test.run=^TestThroughputForBenchmark$", "-test.v")
+	cmd.Env = append(os.Environ(), resultEnv+"="+file, "WGBGP_GRE_MTUS="+underlay+" "+greMTU+" "+wgMTU)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		b.Fatalf("measure: %v\n%s", err, out)
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		b.Skipf("not measured: %s", out)
+	}
+	var r result
+	if err := json.Unmarshal(raw, &r); err != nil {
+		b.Fatal(err)
+	}
+	g, w := median(r.GRE), median(r.WireGuard)
+	b.ReportMetric(g/1e9, "gre_Gbit/s")
+	b.ReportMetric(w/1e9, "wireguard_Gbit/s")
+	b.ReportMetric(g/w, "x_wireguard")
+	b.ReportMetric(0, "ns/op")
+	b.Logf("rounds: gre %.2f wireguard %.2f Gbit/s", giga(r.GRE), giga(r.WireGuard))
+}
+
+type result struct{ GRE, WireGuard []float64 } // bit/s
+
+func TestThroughputForBenchmark(t *testing.T) {
+	file := os.Getenv(resultEnv)
+	if file == "" {
+		t.Skip("a part of BenchmarkGREvsWireGuard")
+	}
+	if !nstest.Isolate(t) {
+		return
+	}
+	var underlay, greMTU, wgMTU int
+	if _, err := fmt.Sscan(os.Getenv("WGBGP_GRE_MTUS"), &underlay, &greMTU, &wgMTU); err != nil {
+		t.Fatal(err)
+	}
+	a, z := nstest.New(t, "a"), nstest.New(t, "z")
+	nstest.Veth(t, a, "eth0", []string{"10.0.0.1/24"}, z, "eth0", []string{"10.0.0.2/24"})
+	for _, n := range []*nstest.NS{a, z} {
+		n.Run(t, "ip", "link", "set", "eth0", "mtu", strconv.Itoa(underlay))
+	}
+	tunnel := tgwconnect.Tunnel{
+		Name: "gre1", Backend: tgwconnect.BackendUserspace, MTU: greMTU,
+		Local: netip.MustParseAddr("10.0.0.1"), Remote: netip.MustParseAddr("10.0.0.2"),
+		Addresses: []netip.Prefix{netip.MustParsePrefix("169.254.100.1/29")},
+	}
+	for n, want := range map[*nstest.NS]tgwconnect.Tunnel{a: tunnel, z: far(tunnel)} {
+		var env []string
+		if p := os.Getenv("WGBGP_GRE_PROFILE"); p != "" {
+			env = append(env, "WGBGP_GRE_PROFILE="+p+"."+n.Name())
+		}
+		h := startHelper(t, n, "manager", env...)
+		if s := h.ask(applyRequest{Want: []tgwconnect.Tunnel{want}}); s[0].Err != "" || !s[0].Up {
+			t.Fatalf("tunnel: %+v", s)
+		}
+	}
+	wireguardPair(t, a, z, wgMTU)
+	server := z.Cmd("iperf3", "-s")
+	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Process.Kill(); _ = server.Wait() })
+	for _, dst := range []string{"169.254.100.2", "10.99.0.2"} {
+		nstest.Eventually(t, 5*time.Second, func() error { return a.Cmd("ping", "-c1", "-W1", dst).Run() })
+	}
+	var r result
+	for range 5 {
+		r.GRE = append(r.GRE, iperf(t, a, "169.254.100.2"))
+		r.WireGuard = append(r.WireGuard, iperf(t, a, "10.99.0.2"))
+	}
+	raw, _ := json.Marshal(r)
+	if err := os.WriteFile(file, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wireguardPair(t testing.TB, a, z *nstest.NS, mtu int) {
+	t.Helper()
+	var keys [2]*ecdh.PrivateKey
+	for i := range keys {
+		k, err := ecdh.X25519().GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[i] = k
+	}
+	for i, n := range []*nstest.NS{a, z} {
+		h := startHelper(t, n, "wireguard")
+		h.ask(map[string]any{"Name": "wg0", "MTU": mtu, "UAPI": fmt.Sprintf(
+			"private_key=%s\nlisten_port=51820\npublic_key=%s\nendpoint=10.0.0.%d:51820\nallowed_ip=10.99.0.0/24\n",
+			hex.EncodeToString(keys[i].Bytes()), hex.EncodeToString(keys[1-i].PublicKey().Bytes()), 2-i)})
+		n.Run(t, "ip", "addr", "add", fmt.Sprintf("10.99.0.%d/24", i+1), "dev", "wg0")
+		n.Run(t, "ip", "link", "set", "wg0", "up")
+	}
+}
+
+// iperf measures one TCP flow, in bit/s received.
+func iperf(t testing.TB, from *nstest.NS, dst string) float64 {
+	t.Helper()
+	out := from.Run(t, "iperf3", "-c", dst, "-t", "2", "-O", "1", "-J")
+	var r struct {
+		End struct {
+			SumReceived struct {
+				BitsPerSecond float64 `json:"bits_per_second"`
+			} `json:"sum_received"`
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &r); err != nil || r.End.SumReceived.BitsPerSecond == 0 {
+		t.Fatalf("iperf3: %v\n%s", err, out)
+	}
+	return r.End.SumReceived.BitsPerSecond
+}
+
+func median(v []float64) float64 {
+	s := slices.Sorted(slices.Values(v))
+	return s[len(s)/2]
+}
+
+func giga(v []float64) []float64 {
+	g := make([]float64, len(v))
+	for i := range v {
+		g[i] = v[i] / 1e9
+	}
+	return g
+}
+
+func startProfile(path string) func() {
+	f, err := os.Create(path)
+	if err != nil {
+		panic(err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		panic(err)
+	}
+	return func() { pprof.StopCPUProfile(); _ = f.Close() }
+}
