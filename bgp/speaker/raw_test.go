@@ -49,12 +49,6 @@ type rawConf struct {
 // dialRaw opens a session to the speaker, trying until it is let in.
 func dialRaw(t testing.TB, c rawConf) *rawPeer {
 	t.Helper()
-	if c.port == 0 {
-		c.port = testPort
-	}
-	if c.remote == "" {
-		c.remote = "127.0.0.1"
-	}
 	var p *rawPeer
 	nstest.Eventually(t, 15*time.Second, func() error {
 		var err error
@@ -66,6 +60,12 @@ func dialRaw(t testing.TB, c rawConf) *rawPeer {
 }
 
 func tryRaw(c rawConf) (*rawPeer, error) {
+	if c.port == 0 {
+		c.port = testPort
+	}
+	if c.remote == "" {
+		c.remote = "127.0.0.1"
+	}
 	if c.hold == 0 {
 		c.hold = 90
 	}

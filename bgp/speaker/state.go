@@ -127,7 +127,10 @@ func (s *Speaker) poll() {
 			continue
 		}
 		if n := s.byAddr[addr]; n != nil {
-			n.readCounters(p)
+			if n.readCounters(p) {
+				s.out.state(n.spec.Name)
+				s.notify()
+			}
 			s.compare(n, p)
 		}
 	}
@@ -160,7 +163,8 @@ func (s *Speaker) compare(n *session, p *api.Peer) {
 	}
 }
 
-func (n *session) readCounters(p *api.Peer) {
+// readCounters reports whether the negotiated hold time became known.
+func (n *session) readCounters(p *api.Peer) bool {
 	in, out := p.GetState().GetMessages().GetReceived(), p.GetState().GetMessages().GetSent()
 	grow := func(base, last *uint64, now uint64) uint64 {
 		if now < *last { // GoBGP started counting anew
@@ -172,9 +176,12 @@ func (n *session) readCounters(p *api.Peer) {
 	n.state.MessagesIn = grow(&n.baseIn, &n.lastIn, in.GetTotal())
 	n.state.MessagesOut = grow(&n.baseOut, &n.lastOut, out.GetTotal())
 	n.state.UpdatesOut = grow(&n.baseUpdates, &n.lastUpdates, out.GetUpdate())
-	if n.up {
-		n.state.HoldTime = time.Duration(p.GetTimers().GetState().GetNegotiatedHoldTime()) * time.Second
+	hold := time.Duration(p.GetTimers().GetState().GetNegotiatedHoldTime()) * time.Second
+	if !n.up || hold == n.state.HoldTime {
+		return false
 	}
+	n.state.HoldTime = hold
+	return true
 }
 
 // ResetMode is how a session is reset.
