@@ -2,7 +2,8 @@ package api
 
 import "time"
 
-// SetTimeouts shortens the time-outs of requests, not those of writing.
-func SetTimeouts(s *Server, d time.Duration) {
-	s.timeouts.body, s.timeouts.keepalive = d, d
+// SetTimeouts shortens the time-outs of requests: to read one, to write an
+// answer, and between signs of life of an event stream.
+func SetTimeouts(s *Server, read, write, keepalive time.Duration) {
+	s.timeouts.body, s.timeouts.write, s.timeouts.keepalive = read, write, keepalive
 }

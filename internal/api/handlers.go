@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
-	"time"
 
 	"github.com/wgbgp/wgbgp/internal/version"
 )
@@ -55,7 +54,6 @@ func (s *Server) Handler() http.Handler {
 			}
 		}()
 		if r.URL.Path == pathEvents {
-			noReadDeadline(w)
 			s.streamEvents(w, r)
 			return
 		}
@@ -77,7 +75,6 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	}
 	o, err := readOrder(w, r)
 	if err == nil {
-		noReadDeadline(w)
 		var v any
 		if v, err = e.do(s, r, o); err == nil {
 			writeJSON(w, http.StatusOK, v)
@@ -85,13 +82,6 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	writeError(w, AsError(err))
-}
-
-// noReadDeadline lifts the limit for reading once the request is read: the
-// HTTP server would otherwise take its passing as the client's leaving and
-// cancel a request that is being worked on.
-func noReadDeadline(w http.ResponseWriter) {
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 }
 
 func readOrder(w http.ResponseWriter, r *http.Request) (o order, err error) {

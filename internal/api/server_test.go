@@ -351,7 +351,7 @@ func TestEventStreamOutlivesRequestTimeouts(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	s := api.NewServer(b, api.Options{SocketPath: path})
-	api.SetTimeouts(s, 100*time.Millisecond)
+	api.SetTimeouts(s, 100*time.Millisecond, 100*time.Millisecond, time.Minute)
 	go func() { _ = s.Serve(ctx) }()
 	<-s.Ready()
 	got := make(chan api.Event, 1)
@@ -372,11 +372,35 @@ func TestEventStreamOutlivesRequestTimeouts(t *testing.T) {
 	}
 }
 
+func TestEventStreamShowsSignsOfLife(t *testing.T) {
+	path := socketPath(t)
+	s := api.NewServer(apitest.New(), api.Options{SocketPath: path})
+	api.SetTimeouts(s, time.Minute, time.Minute, 20*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { _ = s.Serve(ctx) }()
+	<-s.Ready()
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	fmt.Fprintf(conn, "GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(resp.Body).ReadString('\n'); err != nil || line != "\n" {
+		t.Errorf("got %q and %v, want a blank line", line, err)
+	}
+}
+
 func TestLongWorkIsNotCancelledByTheReadTimeout(t *testing.T) {
 	b := &slow{Backend: apitest.New(), wait: 400 * time.Millisecond}
 	path := socketPath(t)
 	s := api.NewServer(b, api.Options{SocketPath: path})
-	api.SetTimeouts(s, 100*time.Millisecond)
+	api.SetTimeouts(s, 100*time.Millisecond, time.Minute, time.Minute)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go func() { _ = s.Serve(ctx) }()
