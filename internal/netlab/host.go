@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -240,6 +241,27 @@ func (h *Host) Sysctl(settings ...string) error {
 		}
 		return nil
 	})
+}
+
+// Route adds a route to prefix ("default" is 0.0.0.0/0 of via's family) by way of
+// a neighbor's address.
+func (h *Host) Route(prefix, via string) error {
+	gw := net.ParseIP(via)
+	if prefix == "default" {
+		prefix = "0.0.0.0/0"
+		if gw.To4() == nil {
+			prefix = "::/0"
+		}
+	}
+	dst, err := netlink.ParseIPNet(prefix)
+	if err != nil || gw == nil {
+		return fmt.Errorf("host %s: route %s via %s: not understood", h.Name(), prefix, via)
+	}
+	err = h.Netlink(func(nl *netlink.Handle) error { return nl.RouteReplace(&netlink.Route{Dst: dst, Gw: gw}) })
+	if err != nil {
+		return fmt.Errorf("host %s: route %s via %s: %w", h.Name(), prefix, via, err)
+	}
+	return nil
 }
 
 // Forwarding makes the host a router of both families.

@@ -47,8 +47,8 @@ func TestRouterBetweenHostsForwardsBothFamilies(t *testing.T) {
 		netlab.Link(netlab.End{Host: b, Device: "eth0", Addresses: []string{"10.2.0.2/24", "fd02::2/64"}},
 			netlab.End{Host: r, Device: "b", Addresses: []string{"10.2.0.1/24", "fd02::1/64"}}),
 		r.Forwarding(),
-		a.RunAll("ip route add default via 10.1.0.1", "ip -6 route add default via fd01::1"),
-		b.RunAll("ip route add default via 10.2.0.1", "ip -6 route add default via fd02::1"),
+		a.Route("default", "10.1.0.1"), a.Route("default", "fd01::1"),
+		b.Route("10.1.0.0/16", "10.2.0.1"), b.Route("fd01::/64", "fd02::1"),
 	} {
 		if err != nil {
 			t.Fatal(err)

@@ -31,6 +31,8 @@ type Config struct {
 	// told otherwise.
 	Hold   int
 	Events string // see router.Config
+	// TunnelsOnly leaves BGP to somebody else on the same host.
+	TunnelsOnly bool
 }
 
 // Connect is one Connect peer as the TGW sees it.
@@ -69,6 +71,10 @@ func Run(file string, log *slog.Logger) error {
 		return err
 	}
 
+	if cfg.TunnelsOnly {
+		<-ctx.Done()
+		return nil
+	}
 	r, err := router.New(cfg.router(), log)
 	if err != nil {
 		return err

@@ -1,0 +1,173 @@
+package gwlab
+
+import (
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/wgbgp/wgbgp/labs/daemons"
+	"github.com/wgbgp/wgbgp/labs/node"
+	"github.com/wgbgp/wgbgp/labs/router"
+	"github.com/wgbgp/wgbgp/labs/site"
+)
+
+// everything is what the site accepts from its gateways, and sends to them.
+var everything = []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
+
+func (l *Lab) startSite(s *SiteHost) error {
+	if s.spec.DebianWireGuard || s.spec.BGP == BGPFRR || s.spec.BGP == BGPBIRD {
+		return l.startDebianSite(s)
+	}
+	file, err := s.Host.File("site.json", toJSON(l.siteConfig(s)))
+	if err != nil {
+		return err
+	}
+	s.Process, err = s.Host.Start("site", l.node, node.Site, file)
+	return err
+}
+
+func (l *Lab) siteConfig(s *SiteHost) site.Config {
+	var cfg site.Config
+	var devices []string
+	var speaker router.Speaker
+	for _, g := range l.Gateways {
+		if !s.uses(g.Name) {
+			continue
+		}
+		t := planTunnel(g, s)
+		cfg.Tunnels = append(cfg.Tunnels, site.Tunnel{
+			Device: t.siteDevice, PrivateKey: text(s.keys[g.Name]), PublicKey: g.keys[t.gatewayDevice].Public().String(),
+			PresharedKey: s.psks[g.Name], Endpoint: netip.AddrPortFrom(g.plan.underlay, uint16(t.gatewayPort)),
+			ListenPort: uint16(t.sitePort), Keepalive: s.spec.Keepalive,
+			Addresses: []netip.Prefix{t.site4, t.site6}, AllowedIPs: everything,
+		})
+		if s.returnsBy(g.Name) {
+			devices = append(devices, t.siteDevice)
+		}
+		speaker.Neighbors = append(speaker.Neighbors, router.Neighbor{
+			Name: g.Name, Via: g.Name, Device: t.siteDevice, Address: t.gw4.Addr(), Local: t.site4.Addr(),
+			NextHop6: t.site6.Addr(), ASN: l.gatewayASN(g), Hold: 9,
+		})
+	}
+	if s.spec.BGP == NoBGP {
+		for _, n := range []string{vpcNet4, vpcNet6} {
+			cfg.Routes = append(cfg.Routes, site.Route{Prefix: netip.MustParsePrefix(n), Devices: devices})
+		}
+		return cfg
+	}
+	cfg.BGP = router.Config{
+		ASN: s.plan.asn, RouterID: s.plan.underlay, Networks: []netip.Prefix{s.Net4, s.Net6},
+		Table: 1512, Events: l.siteEvents(s), Speakers: []router.Speaker{speaker},
+	}
+	return cfg
+}
+
+func (l *Lab) siteEvents(s *SiteHost) string { return filepath.Join(s.Host.Dir(), "events.json") }
+
+// SiteEvents are the changes that a site with BGPRouter has seen so far.
+func (l *Lab) SiteEvents(s *SiteHost) ([]router.Event, error) {
+	return router.ReadEvents(l.siteEvents(s))
+}
+
+// SetSiteNetworks replaces what a site with BGPRouter announces.
+func (l *Lab) SetSiteNetworks(s *SiteHost, nets ...netip.Prefix) error {
+	cfg := l.siteConfig(s)
+	cfg.BGP.Networks = nets
+	if _, err := s.Host.File("site.json", toJSON(cfg)); err != nil {
+		return err
+	}
+	return s.Process.Signal(syscall.SIGHUP)
+}
+
+func (l *Lab) startDebianSite(s *SiteHost) error {
+	var devices []string
+	for _, g := range l.Gateways {
+		if !s.uses(g.Name) {
+			continue
+		}
+		t := planTunnel(g, s)
+		config := daemons.WireGuardConfig(text(s.keys[g.Name]), t.sitePort, daemons.WireGuardPeer{
+			PublicKey: g.keys[t.gatewayDevice].Public().String(), PresharedKey: s.psks[g.Name],
+			Endpoint: fmt.Sprintf("%s:%d", g.plan.underlay, t.gatewayPort), AllowedIPs: everything, Keepalive: s.spec.Keepalive,
+		})
+		if _, err := daemons.StartWireGuard(s.Host, t.siteDevice, config, 0, t.site4.String(), t.site6.String()); err != nil {
+			return err
+		}
+		if s.returnsBy(g.Name) {
+			devices = append(devices, t.siteDevice)
+		}
+	}
+	var err error
+	switch s.spec.BGP {
+	case BGPFRR:
+		s.FRR, err = daemons.StartFRR(s.Host, l.FRRText(s))
+	case BGPBIRD:
+		s.BIRD, err = daemons.StartBIRD(s.Host, l.BIRDText(s))
+	default:
+		for _, net := range []string{vpcNet4, vpcNet6} {
+			args := []string{"ip", "route", "add", net}
+			for _, d := range devices {
+				args = append(args, "nexthop", "dev", d)
+			}
+			if _, err := s.Host.Run(args...); err != nil {
+				return err
+			}
+		}
+	}
+	return err
+}
+
+// FRRText is the configuration of a site with FRR.
+func (l *Lab) FRRText(s *SiteHost) string {
+	var b, af4, af6 strings.Builder
+	fmt.Fprintf(&b, "router bgp %d\n bgp router-id %s\n no bgp ebgp-requires-policy\n no bgp network import-check\n", s.plan.asn, s.plan.underlay)
+	for _, g := range l.Gateways {
+		if !s.uses(g.Name) {
+			continue
+		}
+		t := planTunnel(g, s)
+		peer := t.gw4.Addr()
+		fmt.Fprintf(&b, " neighbor %s remote-as %d\n neighbor %s timers 3 9\n neighbor %s timers connect 1\n", peer, l.gatewayASN(g), peer, peer)
+		fmt.Fprintf(&af4, "  neighbor %s activate\n", peer)
+		fmt.Fprintf(&af6, "  neighbor %s activate\n  neighbor %s route-map nh-%s out\n", peer, peer, g.Name)
+	}
+	fmt.Fprintf(&b, " address-family ipv4 unicast\n%s  network %s\n  maximum-paths 8\n exit-address-family\n", &af4, s.Net4)
+	fmt.Fprintf(&b, " address-family ipv6 unicast\n%s  network %s\n  maximum-paths 8\n exit-address-family\n", &af6, s.Net6)
+	for _, g := range l.Gateways {
+		if s.uses(g.Name) {
+			fmt.Fprintf(&b, "route-map nh-%s permit 10\n set ipv6 next-hop global %s\n", g.Name, planTunnel(g, s).site6.Addr())
+		}
+	}
+	return b.String()
+}
+
+// BIRDText is the configuration of a site with BIRD; more networks are announced
+// besides its own.
+func (l *Lab) BIRDText(s *SiteHost, more ...netip.Prefix) string {
+	var b, static4, static6 strings.Builder
+	for _, n := range append([]netip.Prefix{s.Net4, s.Net6}, more...) {
+		to := &static4
+		if n.Addr().Is6() {
+			to = &static6
+		}
+		fmt.Fprintf(to, " route %s unreachable;", n)
+	}
+	fmt.Fprintf(&b, "router id %s;\nprotocol device { scan time 1; }\n", s.plan.underlay)
+	for _, af := range []struct{ name, static string }{{"ipv4", static4.String()}, {"ipv6", static6.String()}} {
+		fmt.Fprintf(&b, "protocol kernel { %s { import none; export filter { if source = RTS_BGP then accept; reject; }; }; merge paths on; }\n", af.name)
+		fmt.Fprintf(&b, "protocol static { %s;%s }\n", af.name, af.static)
+	}
+	for _, g := range l.Gateways {
+		if !s.uses(g.Name) {
+			continue
+		}
+		t := planTunnel(g, s)
+		out := "export filter { if source = RTS_STATIC then accept; reject; }; import all;"
+		fmt.Fprintf(&b, "protocol bgp %s {\n local %s as %d;\n neighbor %s as %d;\n hold time 9; connect delay time 1; connect retry time 1; error wait time 1, 2;\n",
+			strings.ReplaceAll(g.Name, "-", "_"), t.site4.Addr(), s.plan.asn, t.gw4.Addr(), l.gatewayASN(g))
+		fmt.Fprintf(&b, " ipv4 { %s };\n ipv6 { %s next hop address %s; };\n}\n", out, out, t.site6.Addr())
+	}
+	return b.String()
+}
