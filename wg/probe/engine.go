@@ -1,0 +1,144 @@
+package probe
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wgbgp/wgbgp/wg"
+)
+
+// Options configure an Engine.
+type Options struct {
+	Logger *slog.Logger // nil: slog.Default()
+	// OnResult is called for every finished round, from the engine's one
+	// goroutine: it must not block, and results come late while it does.
+	OnResult func(wg.ProbeResult)
+}
+
+// Engine runs probes. It needs CAP_NET_RAW.
+//
+// Rounds of a probe start on a grid of its interval whose phase is a hash of the
+// ID, so that probes spread and a restart does not bunch them; the first round
+// of a new probe comes within firstWithin. A round ends with the answer or with
+// the timeout, and no round begins while one is open: a timeout longer than the
+// interval skips the rounds in between.
+//
+// If the engine can not keep up, rounds are skipped, never invented. Answers
+// carry the kernel's time of arrival, and before a round is declared timed out
+// everything that arrived is read, so a slow process does not look like a slow
+// site.
+type Engine struct {
+	opt Options
+
+	mu      sync.Mutex
+	gen     uint64
+	pending []wg.Probe
+	changed bool
+	wake    int // eventfd, -1 while not running
+
+	stats counters
+}
+
+type counters struct {
+	targets, sent, answered, timeouts, errors, foreign, skipped atomic.Uint64
+}
+
+// Stats are totals since New.
+type Stats struct {
+	Targets  uint64 // probes now
+	Sent     uint64 // rounds begun with a packet on its way
+	Answered uint64 // rounds that ended well, without heartbeats
+	Timeouts uint64
+	Errors   uint64 // rounds that could not be sent or were refused
+	Foreign  uint64 // ICMP packets with our identifier that answered no open round
+	Skipped  uint64 // rounds left out because the engine was late
+}
+
+// New makes an engine; Run starts it.
+func New(opt Options) *Engine {
+	if opt.Logger == nil {
+		opt.Logger = slog.Default()
+	}
+	if opt.OnResult == nil {
+		opt.OnResult = func(wg.ProbeResult) {}
+	}
+	return &Engine{opt: opt, wake: -1}
+}
+
+// Set hands over the whole set of probes, sorted by ID. Unchanged ones keep
+// their rhythm and an open round; an older generation than the last is ignored.
+// It returns at once and may be called before Run.
+func (e *Engine) Set(gen uint64, probes []wg.Probe) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if gen < e.gen {
+		return
+	}
+	e.gen, e.pending, e.changed = gen, slices.Clone(probes), true
+	e.poke()
+}
+
+// poke ends a wait in epoll. The caller holds mu.
+func (e *Engine) poke() {
+	if e.wake >= 0 {
+		_, _ = unix.Write(e.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	}
+}
+
+// take returns the set that is to be run if it is a new one.
+func (e *Engine) take() ([]wg.Probe, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p, ok := e.pending, e.changed
+	e.pending, e.changed = nil, false
+	return p, ok
+}
+
+// Stats returns the totals.
+func (e *Engine) Stats() Stats {
+	c := &e.stats
+	return Stats{
+		Targets: c.targets.Load(), Sent: c.sent.Load(), Answered: c.answered.Load(), Timeouts: c.timeouts.Load(),
+		Errors: c.errors.Load(), Foreign: c.foreign.Load(), Skipped: c.skipped.Load(),
+	}
+}
+
+// Run probes until ctx is done and then returns nil. It fails only if the
+// system refuses what every probe needs. After Run returned it may not be called
+// again.
+func (e *Engine) Run(ctx context.Context) error {
+	l, err := newLoop(e)
+	if err != nil {
+		return fmt.Errorf("probe engine: %w", err)
+	}
+	defer l.close()
+	e.mu.Lock()
+	e.wake = l.event
+	e.mu.Unlock()
+	stop := context.AfterFunc(ctx, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.poke()
+	})
+	defer func() {
+		stop()
+		e.mu.Lock()
+		e.wake = -1
+		e.mu.Unlock()
+	}()
+	for ctx.Err() == nil {
+		if p, ok := e.take(); ok {
+			l.set(p)
+		}
+		if err := l.turn(); err != nil {
+			return fmt.Errorf("probe engine: %w", err)
+		}
+	}
+	return nil
+}
