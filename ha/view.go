@@ -17,6 +17,7 @@ type SiteView struct {
 	Judged   Judgement
 	Checks   []CheckState
 	Disabled bool
+	HoldLeft time.Duration // of the hold-down, 0: trusted
 	Peer     *wg.PeerState // nil: not on the device
 	Prefixes []PrefixView
 }
@@ -81,6 +82,9 @@ func (c *Core) Sites(now time.Time, name string) []SiteView {
 
 func (c *Core) siteView(now time.Time, s *siteState) SiteView {
 	v := SiteView{Config: s.cfg, Judged: s.health.judge(now), Checks: s.health.checks(now), Disabled: s.disabled}
+	if v.Judged.Reason == ReasonHoldDown {
+		v.HoldLeft = max(0, s.health.hold.Sub(now))
+	}
 	if s.dev != nil {
 		if i, ok := slices.BinarySearchFunc(s.dev.seen.Peers, s.cfg.Peer.Key, func(p wg.PeerState, k wg.Key) int {
 			return p.Key.Compare(k)

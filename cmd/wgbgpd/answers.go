@@ -32,7 +32,7 @@ func (b *backend) Status(ctx context.Context) (api.Status, error) {
 	if p := b.gateway.sysctls.Load(); p != nil {
 		for _, x := range *p {
 			if !x.Fixed {
-				s.Sysctls = append(s.Sysctls, api.Sysctl{Name: x.Key, Have: x.Have, Want: x.Want, Text: x.Cure()})
+				s.Sysctls = append(s.Sysctls, api.Sysctl{Name: x.Key, Have: x.Have, Want: x.Want, Text: x.String()})
 			}
 		}
 	}
@@ -111,11 +111,18 @@ func mute(n *bgp.Neighbor) bool { return n.Import == nil || len(n.Import.Allow) 
 
 // Neighbors lists the BGP sessions by name.
 func (b *backend) Neighbors(ctx context.Context) ([]api.Neighbor, error) {
-	errs := b.gateway.speaker.Errors()
+	fresh := map[string]bgp.NeighborState{}
+	for _, s := range b.gateway.speaker.States() {
+		fresh[s.Name] = s
+	}
+	errs := b.gateway.neighborErrors()
 	return read(ctx, b, func(c *ha.Core, now time.Time) []api.Neighbor {
 		var out []api.Neighbor
 		for i := range c.Config().Neighbors {
 			n, s, _ := c.Neighbor(c.Config().Neighbors[i].Name)
+			if f, ok := fresh[n.Name]; ok {
+				s = f // with counters of this moment
+			}
 			out = append(out, neighbor(n, s, c.Config().Gateway.ASN, now, errs[n.Name]))
 		}
 		return out
@@ -273,7 +280,7 @@ func (b *backend) Health(ctx context.Context) ([]api.Health, error) {
 			h := api.Health{
 				Site: v.Config.Name, Verdict: string(v.Judged.Verdict), Since: api.At(v.Judged.Since, now),
 				Reason: string(v.Judged.Reason), Detail: v.Judged.Detail, Rule: ruleName(v.Config.Rules),
-				HoldDownSeconds: v.Judged.HoldLeft(now).Seconds(),
+				HoldDownSeconds: v.HoldLeft.Seconds(),
 			}
 			for i, k := range v.Checks {
 				cfg := v.Config.Checks[i]

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wgbgp/wgbgp/bgp/speaker"
 	"github.com/wgbgp/wgbgp/configs"
 	"github.com/wgbgp/wgbgp/ha"
 	"github.com/wgbgp/wgbgp/internal/api"
@@ -57,7 +58,7 @@ func (b *backend) SetSite(_ context.Context, site string, disabled bool) error {
 // ResetNeighbor closes one session so that it starts again.
 func (b *backend) ResetNeighbor(_ context.Context, neighbor string) error {
 	b.loop.events.event(slog.LevelInfo, api.Event{Kind: api.EventOperator, Neighbor: neighbor, Reason: "reset"})
-	return b.gateway.speaker.Reset(neighbor, false)
+	return b.gateway.speaker.Reset(neighbor, speaker.ResetHard)
 }
 
 // Reload reads the configuration again. It is all or nothing: with any error
@@ -85,7 +86,7 @@ func (b *backend) Reload(ctx context.Context) (api.ConfigReport, error) {
 		return r, err
 	}
 	b.level.Set(cfg.Log.Level)
-	b.gateway.sysctl.Store(cfg.Core.FIB.Sysctl)
+	b.gateway.adopt(cfg.Core)
 	b.mu.Lock()
 	b.loaded = now
 	b.mu.Unlock()
@@ -125,7 +126,7 @@ func (b *backend) compare(path string) (api.ConfigReport, *configs.Config) {
 		r.Changes = append(r.Changes, change(c))
 		if c.Class == configs.Restart {
 			r.Errors = append(r.Errors, api.ConfigProblem{
-				File: path, Key: strings.TrimSpace(c.Object + " " + c.Key), Problem: "can not change while the daemon runs",
+				File: path, Key: strings.TrimSpace(c.Object + " " + strings.Join(c.Keys, ", ")), Problem: "can not change while the daemon runs",
 				Cure: "put the old value back, or restart wgbgpd",
 			})
 		}
@@ -145,7 +146,7 @@ func problem(p configs.Problem) api.ConfigProblem {
 }
 
 func change(c configs.Change) api.ConfigChange {
-	return api.ConfigChange{Class: string(c.Class), Object: c.Object, Key: c.Key, Text: c.Text}
+	return api.ConfigChange{Class: string(c.Class), Object: c.Object, Action: string(c.Action), Keys: c.Keys}
 }
 
 func firstProblem(r api.ConfigReport) string {

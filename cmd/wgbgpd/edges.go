@@ -15,7 +15,6 @@ import (
 	"github.com/wgbgp/wgbgp/bgp/speaker"
 	"github.com/wgbgp/wgbgp/configs"
 	"github.com/wgbgp/wgbgp/ha"
-	"github.com/wgbgp/wgbgp/tgwconnect"
 	"github.com/wgbgp/wgbgp/tgwconnect/gre"
 	"github.com/wgbgp/wgbgp/wg"
 	"github.com/wgbgp/wgbgp/wg/device"
@@ -42,12 +41,28 @@ type gateway struct {
 
 	sysctls atomic.Pointer[[]fib.SysctlProblem]
 	sysctl  atomic.Value // ha.SysctlMode
+	clamp   atomic.Bool
+	refused atomic.Pointer[map[string]string] // neighbors that could not be set, with why
+}
+
+// neighborErrors lists neighbors that could not be set, by name.
+func (g *gateway) neighborErrors() map[string]string {
+	if m := g.refused.Load(); m != nil {
+		return *m
+	}
+	return nil
+}
+
+// adopt takes over the settings that the edges read directly.
+func (g *gateway) adopt(cfg *ha.Config) {
+	g.sysctl.Store(cfg.FIB.Sysctl)
+	g.clamp.Store(cfg.FIB.MSSClamp)
 }
 
 // newGateway opens every edge. Nothing is changed in the system yet.
 func newGateway(cfg *configs.Config, in *inbox, j *journal, log *slog.Logger) (*gateway, error) {
 	g := &gateway{inbox: in, journal: j, log: log}
-	g.sysctl.Store(cfg.Core.FIB.Sysctl)
+	g.adopt(cfg.Core)
 	var err error
 	if g.wg, err = device.New(device.Options{Logger: log, StateDir: cfg.StateDir}); err != nil {
 		return nil, fmt.Errorf("wireguard: %w", err)
@@ -92,22 +107,29 @@ func (g *gateway) applyWireGuard(ctx context.Context, p *ha.Plan, _ why) string 
 }
 
 func (g *gateway) applyRoutes(ctx context.Context, p *ha.Plan, w why) string {
-	if w != planned {
-		if err := g.fib.Resync(ctx); err != nil {
-			return err.Error()
-		}
+	tunnels := tunnelDevices(p)
+	g.checkSysctls(tunnels)
+	if w == audit {
+		g.fib.Resync(ctx)
 	}
-	g.checkSysctls(p)
 	r := g.fib.Apply(ctx, p.Gen, p.FIB)
-	if err := g.fib.ApplySources(ctx, p.Sources, g.clamped(p)); err != nil && r.Err == "" {
-		g.journal.edge("nftables", err.Error())
-	}
 	g.inbox.put(ha.RoutesApplied{Plan: p, RoutesApplied: r})
-	return r.Err
+	clamp := tunnels
+	if !g.clamp.Load() {
+		clamp = nil
+	}
+	err := errors.Join(g.fib.ApplyClamp(ctx, clamp), g.fib.ApplySources(ctx, p.Sources))
+	switch {
+	case r.Err != "":
+		return r.Err
+	case err != nil:
+		return "nftables: " + err.Error()
+	}
+	return ""
 }
 
-// clamped lists the interfaces between which TCP's MSS is clamped: all tunnels.
-func (g *gateway) clamped(p *ha.Plan) []string {
+// tunnelDevices lists the interfaces that traffic is forwarded between.
+func tunnelDevices(p *ha.Plan) []string {
 	var out []string
 	for i := range p.Devices {
 		out = append(out, p.Devices[i].Name)
@@ -119,18 +141,20 @@ func (g *gateway) clamped(p *ha.Plan) []string {
 	return out
 }
 
-func (g *gateway) checkSysctls(p *ha.Plan) {
+func (g *gateway) checkSysctls(devices []string) {
 	mode, _ := g.sysctl.Load().(ha.SysctlMode)
-	if mode == ha.SysctlOff {
-		g.sysctls.Store(nil)
-		return
-	}
-	problems := g.fib.CheckSysctls(g.clamped(p), mode == ha.SysctlSet)
+	problems := fib.CheckSysctls(devices, fib.SysctlMode(mode))
 	g.sysctls.Store(&problems)
+	for _, p := range problems {
+		if p.Fixed {
+			g.log.Info("sysctl", "edge", "routes", "reason", "set", "detail", p.String())
+		}
+	}
 }
 
 func (g *gateway) applyBGP(ctx context.Context, p *ha.Plan, _ why) string {
 	a := g.speaker.Apply(ctx, p.Gen, p.Neighbors, p.Announcements)
+	g.refused.Store(&a.NeighborErrors)
 	g.inbox.put(ha.AnnounceApplied{Plan: p, AnnounceApplied: a})
 	if g.speaker.Wedged() {
 		return "GoBGP does not answer"
@@ -185,10 +209,9 @@ func (g *gateway) observeDevice(ctx context.Context, name string) {
 // sink takes what the speaker learns.
 type sink struct{ g *gateway }
 
-func (s sink) Paths(changes []bgp.PathChange)        { s.g.inbox.put(ha.PathsChanged{Changes: changes}) }
-func (s sink) Neighbor(n bgp.NeighborState)          { s.g.inbox.put(ha.NeighborObserved{NeighborState: n}) }
-func (s sink) Rejected(r bgp.Rejected)               { s.g.journal.rejected(r) }
-func (g *gateway) tunnels() []tgwconnect.TunnelState { return g.gre.Observe() }
+func (s sink) Paths(changes []bgp.PathChange) { s.g.inbox.put(ha.PathsChanged{Changes: changes}) }
+func (s sink) Neighbor(n bgp.NeighborState)   { s.g.inbox.put(ha.NeighborObserved{NeighborState: n}) }
+func (s sink) Rejected(r bgp.Rejected)        { s.g.journal.rejected(r) }
 
 // close ends the edges. Whatever the kernel holds stays.
 func (g *gateway) close(orderly bool) {
