@@ -68,6 +68,7 @@ type kroute struct {
 	typ      uint8 // RTN_*
 	tos      uint8
 	paths    []kpath // RTA_MULTIPATH
+	taken    bool    // deleted or replaced by us since it was read
 }
 
 type kpath struct {

@@ -19,6 +19,7 @@ const (
 	opDelStray                // idx: stray
 	opDelGroup                // idx: group
 	opDelSingle               // idx: single
+	opTakeOver                // idx: foreignOwn
 )
 
 // write makes the kernel agree with the mirror's wants. The order is: new
@@ -43,6 +44,7 @@ func (f *FIB) write(ctx context.Context) error {
 		return err
 	}
 	f.strays = slices.DeleteFunc(f.strays, func(s stray) bool { return s.gone })
+	f.foreignOwn = slices.DeleteFunc(f.foreignOwn, func(r kroute) bool { return r.taken })
 	return f.sweepObjects(ctx, b)
 }
 
@@ -339,6 +341,9 @@ func (f *FIB) writeRoutes(ctx context.Context, b *batch, w *work) error {
 	if err := f.putRoutes(ctx, b, w.adds, unix.NLM_F_EXCL); err != nil {
 		return err
 	}
+	if err := f.takeOver(ctx, b); err != nil {
+		return err
+	}
 	for _, i := range w.removes {
 		m, seq := b.next(op{kind: opDelRoute, idx: i})
 		m.delRoute(seq, f.want[i].Prefix, f.frame.table, f.frame.protocol, metricOf(&f.want[i]))
@@ -373,6 +378,27 @@ func (f *FIB) putRoutes(ctx context.Context, b *batch, jobs []job, flags uint16)
 		m.newRoute(seq, fl, &msg)
 		if err := b.full(ctx); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// takeOver deletes foreign routes in our table that would win over a wanted
+// route for which the operator permits it. Those in its very place have been
+// replaced already; those in other tables are only reported.
+func (f *FIB) takeOver(ctx context.Context, b *batch) error {
+	for k := range f.foreignOwn {
+		r := &f.foreignOwn[k]
+		for i := f.search(r); i < len(f.want) && f.want[i].Prefix == r.prefix; i++ {
+			if !f.want[i].Takeover || r.metric >= metricOf(&f.want[i]) || f.cells[i].set >= 0 && f.t.sets[f.cells[i].set].content < 0 {
+				continue
+			}
+			m, seq := b.next(op{kind: opTakeOver, idx: int32(k)})
+			m.delRoute(seq, r.prefix, f.frame.table, r.protocol, r.metric)
+			if err := b.full(ctx); err != nil {
+				return err
+			}
+			break
 		}
 	}
 	return nil
@@ -464,6 +490,11 @@ func (f *FIB) done(o op, err error) {
 		c := &f.cells[o.idx]
 		if err == nil {
 			c.obj, c.stale = o.arg, false
+			if f.want[o.idx].Takeover {
+				if k := f.blocked(int(o.idx)); k >= 0 {
+					f.foreignOwn[k].taken = true
+				}
+			}
 			return
 		}
 		f.errs[o.idx] = err
@@ -478,6 +509,8 @@ func (f *FIB) done(o op, err error) {
 		} else {
 			f.errs[o.idx] = err
 		}
+	case opTakeOver:
+		f.foreignOwn[o.idx].taken = gone
 	case opDelStray:
 		f.strays[o.idx].gone = gone
 	case opDelGroup:
