@@ -21,8 +21,10 @@ func renderStatus(s api.Status) document {
 	c := s.Sites
 	b.add("Sites", fmt.Sprintf("%d", c.Total)+counts([]int{c.Up, c.Suspect, c.Down, c.Idle, c.Suppressed, c.Disabled},
 		"up", "suspect", "down", "idle", "suppressed", "disabled"))
-	b.add("Sessions", fmt.Sprintf("%d", s.Sessions.Total)+counts([]int{s.Sessions.Established, s.Sessions.Policy,
-		s.Sessions.Total - s.Sessions.Established - s.Sessions.Policy}, "established", "without policy", "not established"))
+	b.add("Sessions", fmt.Sprintf("%d", s.Sessions.Total)+counts([]int{
+		s.Sessions.Established, s.Sessions.Policy,
+		s.Sessions.Total - s.Sessions.Established - s.Sessions.Policy,
+	}, "established", "without policy", "not established"))
 	p := s.Prefixes
 	b.add("Prefixes", fmt.Sprintf("%d learned, %d announced, %d withheld, %d routes installed", p.Learned, p.Announced, p.Withheld, p.Routes))
 	cfg := s.Config.File

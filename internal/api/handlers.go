@@ -267,6 +267,9 @@ func diffConfig(s *Server, r *http.Request, o order) (any, error) {
 	if !filepath.IsAbs(o.Path) {
 		return nil, Usagef("config diff: want an absolute path, got %q", o.Path)
 	}
+	if err := mayRead(r.Context(), o.Path); err != nil {
+		return nil, err
+	}
 	v, err := s.backend.ConfigDiff(r.Context(), o.Path)
 	v.Schema, v.OK, v.Applied = Schema, len(v.Errors) == 0, false
 	return v, err

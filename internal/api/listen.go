@@ -152,8 +152,8 @@ func (c *conn) Close() error {
 
 type callerKey struct{}
 
-// withCaller notes who is at the other end (SO_PEERCRED, unix(7)), for the
-// record of an operator's orders.
+// withCaller notes who is at the other end (SO_PEERCRED, unix(7)): for the
+// record of orders, and for what may be read on the caller's behalf.
 func withCaller(ctx context.Context, nc net.Conn) context.Context {
 	c, ok := nc.(*conn)
 	if !ok {
@@ -163,16 +163,41 @@ func withCaller(ctx context.Context, nc net.Conn) context.Context {
 	if err != nil {
 		return ctx
 	}
-	who := ""
-	_ = raw.Control(func(fd uintptr) {
-		if u, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-			who = fmt.Sprintf("uid %d pid %d", u.Uid, u.Pid)
-		}
-	})
+	var who *unix.Ucred
+	if raw.Control(func(fd uintptr) { who, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }) != nil || err != nil {
+		return ctx
+	}
 	return context.WithValue(ctx, callerKey{}, who)
 }
 
+// caller is who called, for logs.
 func caller(ctx context.Context) string {
-	who, _ := ctx.Value(callerKey{}).(string)
-	return who
+	if u, ok := ctx.Value(callerKey{}).(*unix.Ucred); ok {
+		return fmt.Sprintf("uid %d pid %d", u.Uid, u.Pid)
+	}
+	return ""
+}
+
+// mayRead reports whether the caller could read the file without us: the
+// daemon is root and its complaints about a file quote it. Supplementary
+// groups are not known here and count as others.
+func mayRead(ctx context.Context, path string) error {
+	u, ok := ctx.Value(callerKey{}).(*unix.Ucred)
+	if ok && (u.Uid == 0 || int(u.Uid) == os.Geteuid()) {
+		return nil
+	}
+	fi, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return NotFound("file", path)
+	}
+	if err != nil {
+		return Errorf(CodeFailed, "file %s: can not be examined", path)
+	}
+	if st, isUnix := fi.Sys().(*syscall.Stat_t); ok && isUnix {
+		switch {
+		case u.Uid == st.Uid && fi.Mode()&0o400 != 0, u.Gid == st.Gid && fi.Mode()&0o040 != 0, fi.Mode()&0o004 != 0:
+			return nil
+		}
+	}
+	return Refused("file %s: not readable by you", path)
 }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -267,8 +268,20 @@ func TestTypesHaveNoRoomForSecrets(t *testing.T) {
 		}
 	}
 	for _, v := range []any{
-		api.Status{}, api.PeerList{}, api.SiteList{}, api.NeighborList{}, api.AdjIn{}, api.AdjOut{}, api.RIB{}, api.RouteList{}, api.HealthList{},
-		api.Explain{}, api.CheckReport{}, api.Config{}, api.ConfigReport{}, api.Event{},
+		api.Status{},
+		api.PeerList{},
+		api.SiteList{},
+		api.NeighborList{},
+		api.AdjIn{},
+		api.AdjOut{},
+		api.RIB{},
+		api.RouteList{},
+		api.HealthList{},
+		api.Explain{},
+		api.CheckReport{},
+		api.Config{},
+		api.ConfigReport{},
+		api.Event{},
 	} {
 		walk(reflect.TypeOf(v))
 	}
@@ -299,6 +312,81 @@ func TestOrdersAreRecordedWithTheirGiver(t *testing.T) {
 		if got := e.Reason + " " + e.Site + " " + e.Neighbor; e.Kind != api.EventOperator || got != want || e.Detail != by {
 			t.Errorf("got %+v, want operator event %q by %q", e, want, by)
 		}
+	}
+}
+
+// dialAs connects as another user, from a thread that dies with its goroutine.
+func dialAs(t *testing.T, path string, id uintptr) net.Conn {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("only root can call as somebody else")
+	}
+	type dialed struct {
+		net.Conn
+		err error
+	}
+	got := make(chan dialed)
+	go func() {
+		runtime.LockOSThread() // and never unlocked
+		_, _, e1 := syscall.RawSyscall(syscall.SYS_SETRESGID, id, id, id)
+		_, _, e2 := syscall.RawSyscall(syscall.SYS_SETRESUID, id, id, id)
+		c, err := net.Dial("unix", path)
+		if e1 != 0 || e2 != 0 {
+			err = fmt.Errorf("change user: %v, %v", e1, e2)
+		}
+		got <- dialed{c, err}
+	}()
+	d := <-got
+	if d.err != nil {
+		t.Fatal(d.err)
+	}
+	return d.Conn
+}
+
+// TestDiffReadsNoFileOnBehalfOfAStranger calls as nobody: the daemon, which is
+// root, must not read what the caller could not.
+func TestDiffReadsNoFileOnBehalfOfAStranger(t *testing.T) {
+	dir, err := os.MkdirTemp("", "wgbgp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(dir, "s")
+	serve(t, apitest.New(), api.Options{SocketPath: socket, Mode: 0o666})
+	const nobody = 65534
+	for _, tt := range []struct {
+		name  string
+		mode  fs.FileMode
+		owner int
+		want  int
+	}{
+		{"private", 0o600, 0, 409},
+		{"group", 0o640, 0, 409},
+		{"public", 0o644, 0, 200},
+		{"own", 0o600, nobody, 200},
+	} {
+		path := filepath.Join(dir, tt.name)
+		if err := os.WriteFile(path, nil, tt.mode); err != nil {
+			t.Fatal(err)
+		}
+		c := dialAs(t, socket, nobody)
+		if err := os.Chown(path, tt.owner, tt.owner); err != nil {
+			t.Fatal(err)
+		}
+		body := fmt.Sprintf(`{"path":%q}`, path)
+		fmt.Fprintf(c, "POST /v1/config/diff HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := io.ReadAll(resp.Body)
+		if resp.StatusCode != tt.want {
+			t.Errorf("%s: got %d %s, want %d", tt.name, resp.StatusCode, text, tt.want)
+		}
+		_ = c.Close()
 	}
 }
 
