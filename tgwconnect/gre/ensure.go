@@ -30,6 +30,9 @@ func (m *Manager) ensure(t tgwconnect.Tunnel) (*link, error) {
 		}
 		l = nil
 	}
+	if l == nil {
+		m.stopUser(t.Name) // somebody deleted its device
+	}
 	if err := m.ensureBackend(t, l); err != nil {
 		l, _ = linkByName(t.Name)
 		return l, err
@@ -68,7 +71,6 @@ func (m *Manager) ensureBackend(t tgwconnect.Tunnel, l *link) error {
 		return nil
 	}
 	if l == nil && t.Backend != tgwconnect.BackendUserspace {
-		m.stopUser(t.Name) // its device was deleted
 		err := createKernel(t.Name, wantedAttrs(t))
 		if !errors.Is(err, errNoKernelGRE) || t.Backend == tgwconnect.BackendKernel {
 			return err

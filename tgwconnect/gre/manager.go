@@ -128,16 +128,18 @@ func (m *Manager) lookAgain(ctx context.Context) (healthy bool) {
 
 func (m *Manager) reconcile(ctx context.Context) []tgwconnect.TunnelState {
 	states := make([]tgwconnect.TunnelState, 0, len(m.want))
-	for i, t := range m.want {
+	var sound []tgwconnect.Tunnel
+	for _, t := range m.want {
 		var l *link
 		err := ctx.Err()
 		if err == nil && m.closed {
 			err = errors.New("closed")
 		}
 		if err == nil {
-			err = check(t, m.want[:i])
+			err = check(t, sound)
 		}
 		if err == nil {
+			sound = append(sound, t)
 			l, err = m.ensure(t)
 		}
 		states = append(states, m.state(t, l, err))
