@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +26,8 @@ type conn struct {
 	seq uint32
 	out messages
 	in  []byte
+	// retried counts dumps that were asked for again.
+	retried *atomic.Uint64
 }
 
 func dial() (*conn, error) {
@@ -32,7 +35,7 @@ func dial() (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open rtnetlink: %w", err)
 	}
-	c := &conn{fd: fd, in: make([]byte, 128<<10)}
+	c := &conn{fd: fd, in: make([]byte, 128<<10), retried: new(atomic.Uint64)}
 	fail := func(err error) (*conn, error) {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("set up rtnetlink: %w", err)
@@ -96,6 +99,7 @@ func (c *conn) dump(ctx context.Context, build func(m *messages, seq uint32), re
 		if !intr {
 			return nil
 		}
+		c.retried.Add(1)
 	}
 	return errInterrupted
 }

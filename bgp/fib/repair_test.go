@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/wgbgp/wgbgp/bgp"
 	"github.com/wgbgp/wgbgp/internal/nstest"
 )
@@ -232,21 +234,39 @@ func TestInterruptedDumpsAreRetried(t *testing.T) {
 	}
 	newLab(t)
 	f := newFIB(t, Options{})
-	w := wanted(many(20000, true, via0)...)
+	routes := many(3000, true, nil)
+	for i := range routes { // as many next-hop objects: their dump takes many messages
+		routes[i].NextHops = []bgp.NextHop{{Gateway: netip.AddrFrom16([16]byte{0xfd, 0, 0, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, byte(i >> 8), byte(i)}), Device: "wg0"}}
+	}
+	w := wanted(routes...)
 	mustApply(t, f, w)
+	other, err := dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.close()
+	dev, err := f.linkByIndex(f.t.links["wg2"].index)
+	if err != nil {
+		t.Fatal(err)
+	}
 	stop := make(chan struct{})
 	done := make(chan struct{})
-	go func() { // somebody churns next hops, rules and devices all the time
+	go func() { // somebody else churns next hops all the time
 		defer close(done)
-		for i := 0; ; i++ {
+		b := &batch{c: other, done: func(op, error) {}}
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for {
 			select {
 			case <-stop:
 				return
-			default:
+			case <-tick.C:
 			}
-			cmd := exec.Command("ip", "-batch", "-")
-			cmd.Stdin = strings.NewReader("nexthop add id 5 dev wg2\nnexthop del id 5\nrule add pref 77 lookup main\nrule del pref 77\nlink set wg2 txqlen 900\nlink set wg2 txqlen 1000\n")
-			_ = cmd.Run()
+			m, seq := b.next(op{})
+			m.newSingle(seq, 5, 4, unix.AF_INET, dev.index, netip.Addr{})
+			m, seq = b.next(op{})
+			m.delNextHop(seq, 5)
+			_ = b.flush(context.Background())
 		}
 	}()
 	for range 10 {
@@ -260,6 +280,9 @@ func TestInterruptedDumpsAreRetried(t *testing.T) {
 	}
 	close(stop)
 	<-done
+	if f.conn.retried.Load() == 0 {
+		t.Error("no dump was interrupted: the test did not churn enough")
+	}
 }
 
 func TestChangedTableMovesEverything(t *testing.T) {
