@@ -30,7 +30,6 @@ func (l *Lab) startSite(s *SiteHost) error {
 
 func (l *Lab) siteConfig(s *SiteHost) site.Config {
 	var cfg site.Config
-	var devices []string
 	var speaker router.Speaker
 	for _, g := range l.Gateways {
 		if !s.uses(g.Name) {
@@ -43,17 +42,14 @@ func (l *Lab) siteConfig(s *SiteHost) site.Config {
 			ListenPort: uint16(t.sitePort), Keepalive: s.spec.Keepalive,
 			Addresses: []netip.Prefix{t.site4, t.site6}, AllowedIPs: everything,
 		})
-		if s.returnsBy(g.Name) {
-			devices = append(devices, t.siteDevice)
-		}
 		speaker.Neighbors = append(speaker.Neighbors, router.Neighbor{
 			Name: g.Name, Via: g.Name, Device: t.siteDevice, Address: t.gw4.Addr(), Local: t.site4.Addr(),
 			NextHop6: t.site6.Addr(), ASN: l.gatewayASN(g), Hold: 9,
 		})
 	}
 	if s.spec.BGP == NoBGP {
-		for _, n := range []string{vpcNet4, vpcNet6} {
-			cfg.Routes = append(cfg.Routes, site.Route{Prefix: netip.MustParsePrefix(n), Devices: devices})
+		for n, via := range l.staticRoutes(s) {
+			cfg.Routes = append(cfg.Routes, site.Route{Prefix: netip.MustParsePrefix(n), Via: via})
 		}
 		return cfg
 	}
@@ -82,7 +78,6 @@ func (l *Lab) SetSiteNetworks(s *SiteHost, nets ...netip.Prefix) error {
 }
 
 func (l *Lab) startDebianSite(s *SiteHost) error {
-	var devices []string
 	for _, g := range l.Gateways {
 		if !s.uses(g.Name) {
 			continue
@@ -95,9 +90,6 @@ func (l *Lab) startDebianSite(s *SiteHost) error {
 		if _, err := daemons.StartWireGuard(s.Host, t.siteDevice, config, 0, t.site4.String(), t.site6.String()); err != nil {
 			return err
 		}
-		if s.returnsBy(g.Name) {
-			devices = append(devices, t.siteDevice)
-		}
 	}
 	var err error
 	switch s.spec.BGP {
@@ -106,10 +98,10 @@ func (l *Lab) startDebianSite(s *SiteHost) error {
 	case BGPBIRD:
 		s.BIRD, err = daemons.StartBIRD(s.Host, l.BIRDText(s))
 	default:
-		for _, net := range []string{vpcNet4, vpcNet6} {
+		for net, via := range l.staticRoutes(s) {
 			args := []string{"ip", "route", "add", net}
-			for _, d := range devices {
-				args = append(args, "nexthop", "dev", d)
+			for _, a := range via {
+				args = append(args, "nexthop", "via", a.String())
 			}
 			if _, err := s.Host.Run(args...); err != nil {
 				return err
@@ -117,6 +109,21 @@ func (l *Lab) startDebianSite(s *SiteHost) error {
 		}
 	}
 	return err
+}
+
+// staticRoutes are the ways back of a site without BGP: the TGW's workload by
+// way of the inner addresses of its gateways. (IPv6 can not share a route
+// between devices without addresses.)
+func (l *Lab) staticRoutes(s *SiteHost) map[string][]netip.Addr {
+	routes := map[string][]netip.Addr{}
+	for _, g := range l.Gateways {
+		if s.uses(g.Name) && s.returnsBy(g.Name) {
+			t := planTunnel(g, s)
+			routes[vpcNet4] = append(routes[vpcNet4], t.gw4.Addr())
+			routes[vpcNet6] = append(routes[vpcNet6], t.gw6.Addr())
+		}
+	}
+	return routes
 }
 
 // FRRText is the configuration of a site with FRR.

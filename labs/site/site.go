@@ -50,10 +50,10 @@ type Tunnel struct {
 	MTU          int // 0: 1420
 }
 
-// Route is a static route with one or more devices.
+// Route is a static route by way of one or more addresses in the tunnels.
 type Route struct {
-	Prefix  netip.Prefix
-	Devices []string
+	Prefix netip.Prefix
+	Via    []netip.Addr
 }
 
 // Run plays the site described by the JSON in file until SIGTERM. SIGHUP reads
@@ -224,15 +224,11 @@ func (r Route) add() error {
 		return err
 	}
 	rt := &netlink.Route{Dst: dst, Scope: netlink.SCOPE_UNIVERSE}
-	for _, name := range r.Devices {
-		link, err := netlink.LinkByName(name)
-		if err != nil {
-			return err
-		}
-		rt.MultiPath = append(rt.MultiPath, &netlink.NexthopInfo{LinkIndex: link.Attrs().Index})
+	for _, via := range r.Via {
+		rt.MultiPath = append(rt.MultiPath, &netlink.NexthopInfo{Gw: via.AsSlice()})
 	}
 	if len(rt.MultiPath) == 1 {
-		rt.LinkIndex, rt.MultiPath = rt.MultiPath[0].LinkIndex, nil
+		rt.Gw, rt.MultiPath = rt.MultiPath[0].Gw, nil
 	}
 	return netlink.RouteReplace(rt)
 }

@@ -1,0 +1,25 @@
+package gwlab
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// BuildPrograms builds wgbgpd and wgbgp from the working tree into dir, for
+// tests that run them.
+func BuildPrograms(dir string) (daemon, cli string, err error) {
+	cmd := exec.Command("go", "list", "-m", "-f", "{{.Dir}}")
+	root, err := cmd.Output()
+	if err != nil {
+		return "", "", fmt.Errorf("find the module: %w", err)
+	}
+	build := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "./cmd/wgbgpd", "./cmd/wgbgp")
+	build.Dir = string(root[:len(root)-1])
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", "", fmt.Errorf("build the programs: %w\n%s", err, out)
+	}
+	return filepath.Join(dir, "wgbgpd"), filepath.Join(dir, "wgbgp"), nil
+}
