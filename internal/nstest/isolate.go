@@ -11,12 +11,16 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/wgbgp/wgbgp/internal/netlab"
 )
 
 const childEnv = "WGBGP_NSTEST_CHILD"
+
+// setup runs once: a benchmark is called again for every b.N.
+var setup = sync.OnceValue(netlab.Setup)
 
 // DeferEnv, when set, makes Isolate put tests off: internal/cmd/testreport runs
 // them later, on their own. DeferReason is in the skip's text.
@@ -39,7 +43,7 @@ const (
 func Isolate(t testing.TB) bool {
 	t.Helper()
 	if os.Getenv(childEnv) == t.Name() {
-		if err := netlab.Setup(); err != nil {
+		if err := setup(); err != nil {
 			t.Fatalf("nstest: %v", err)
 		}
 		return true
