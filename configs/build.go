@@ -55,6 +55,7 @@ func (l *loader) build() *ha.Config {
 		for _, x := range r.doc.Communities {
 			a.Communities = append(a.Communities, x.Community)
 		}
+		slices.Sort(a.Communities)
 		c.Ranks[r.rank] = a
 	}
 	return c
@@ -100,7 +101,7 @@ func (l *loader) site(s *siteDoc) ha.Site {
 func (l *loader) rule(s *siteDoc) ha.Rule {
 	for _, r := range l.doc.Rule {
 		if r.Name == s.Rule {
-			return ha.Rule{Name: r.Name, Any: r.Mode == ruleAny, Of: slices.Clone(r.Of)}
+			return ha.Rule{Name: r.Name, Any: r.Mode == ruleAny, Of: slices.Sorted(slices.Values(r.Of))}
 		}
 	}
 	return ha.Rule{Name: s.Rule, Any: s.Rule == ruleAny}
@@ -249,6 +250,10 @@ func imports(allow []prefixRule, pref uint32, firstAS, ownASN bool) *bgp.ImportP
 	for _, r := range allow {
 		p.Allow = append(p.Allow, r.PrefixRule)
 	}
+	// One order, so that a reordered list is not taken for a changed policy.
+	slices.SortFunc(p.Allow, func(a, b bgp.PrefixRule) int {
+		return cmp.Or(bgp.ComparePrefix(a.Prefix, b.Prefix), cmp.Compare(a.GE, b.GE), cmp.Compare(a.LE, b.LE))
+	})
 	return p
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,10 +20,10 @@ func Show(c *Config) string {
 }
 
 func showTable(b *strings.Builder, path string, v reflect.Value, header string) {
-	if header != "" {
+	fields := fieldsOf(v.Type())
+	if slices.ContainsFunc(fields, func(f field) bool { _, table := below(v.Field(f.index).Type()); return !table }) && header != "" {
 		fmt.Fprintf(b, "\n%s\n", header)
 	}
-	fields := fieldsOf(v.Type())
 	for _, f := range fields {
 		if _, table := below(v.Field(f.index).Type()); !table && (path != "" || f.key != "include") {
 			fmt.Fprintf(b, "%s = %s\n", f.key, encodeValue(v.Field(f.index)))

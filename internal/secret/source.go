@@ -57,6 +57,9 @@ func (f File) open(name string) (*os.File, []string, error) {
 		return nil, nil, errors.New("secret file: the path must be absolute, such as file:/etc/wgbgp/wg0.key")
 	}
 	h, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, nil, fmt.Errorf("secret file %s: %w; run this as root or as the daemon's user, or correct its owner", name, bare(err))
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("secret file %s: %w", name, bare(err))
 	}
