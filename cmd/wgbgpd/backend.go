@@ -44,20 +44,14 @@ func read[T any](ctx context.Context, b *backend, fn func(c *ha.Core, now time.T
 // Events is the log of what happened.
 func (b *backend) Events() *api.EventLog { return b.loop.events.out }
 
-// SetSite disables or enables a site.
+// SetSite disables or enables a site. The server logs who ordered it.
 func (b *backend) SetSite(_ context.Context, site string, disabled bool) error {
 	b.loop.inbox.put(ha.SiteSet{Site: site, Disabled: disabled})
-	word := "enabled"
-	if disabled {
-		word = "disabled"
-	}
-	b.loop.events.event(slog.LevelInfo, api.Event{Kind: api.EventOperator, Site: site, Reason: word})
 	return nil
 }
 
 // ResetNeighbor closes one session so that it starts again.
 func (b *backend) ResetNeighbor(_ context.Context, neighbor string) error {
-	b.loop.events.event(slog.LevelInfo, api.Event{Kind: api.EventOperator, Neighbor: neighbor, Reason: "reset"})
 	return b.gateway.speaker.Reset(neighbor, speaker.ResetHard)
 }
 
@@ -142,7 +136,7 @@ func (b *backend) running() *configs.Config {
 }
 
 func problem(p configs.Problem) api.ConfigProblem {
-	return api.ConfigProblem{File: p.File, Line: p.Line, Key: p.Key, Problem: p.Text, Cure: p.Cure}
+	return api.ConfigProblem{Code: p.Code, File: p.File, Line: p.Line, Key: p.Key, Problem: p.Text, Cure: p.Cure}
 }
 
 func change(c configs.Change) api.ConfigChange {
