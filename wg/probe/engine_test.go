@@ -112,11 +112,13 @@ func TestEchoIsAnsweredOnBothFamilies(t *testing.T) {
 	if !nstest.Isolate(t) {
 		return
 	}
-	far(t)
+	n := far(t)
+	n.Run(t, "ip", "addr", "add", "fe80::77/64", "dev", "eth0", "nodad")
+	nstest.Run(t, "ip", "addr", "add", "fe80::66/64", "dev", "wg0", "nodad")
 	sourced := ping("sourced", "wg0", "10.7.0.2")
 	sourced.Source = netip.MustParseAddr("10.7.0.1")
-	b := start(t, ping("sourced4", "wg0", "10.7.0.2"), ping("v4", "wg0", "10.7.0.2"), ping("v6", "wg0", "fd07::2"), sourced)
-	for _, id := range []string{"v4", "v6", "sourced"} {
+	b := start(t, ping("link-local", "wg0", "fe80::77"), ping("v4", "wg0", "10.7.0.2"), ping("v6", "wg0", "fd07::2"), sourced)
+	for _, id := range []string{"v4", "v6", "sourced", "link-local"} {
 		b.wait(t, id, 5, true, "")
 		for _, r := range b.take(id) {
 			if r.RTT <= 0 || r.RTT > allowed {

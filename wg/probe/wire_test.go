@@ -185,6 +185,10 @@ func BenchmarkEcho(b *testing.B) {
 		return
 	}
 	far(b)
+	b.Cleanup(func() { // the next, longer run builds its own
+		nstest.Run(b, "ip", "link", "del", "wg0")
+		nstest.Run(b, "ip", "netns", "del", "far")
+	})
 	var probes []wg.Probe
 	for i := range 500 {
 		p := ping(fmt.Sprintf("p%d", i), "wg0", "10.7.0.2")
