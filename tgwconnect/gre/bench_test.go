@@ -13,6 +13,7 @@ import (
 	"runtime/pprof"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -65,10 +66,16 @@ func compare(b *testing.B, underlay, greMTU, wgMTU string) {
 	b.ReportMetric(w/1e9, "wireguard_Gbit/s")
 	b.ReportMetric(g/w, "x_wireguard")
 	b.ReportMetric(0, "ns/op")
+	// CPU of both ends together: what is left of the ratio on a busy machine.
+	b.ReportMetric(r.GRECPU, "gre_cpu_s/GB")
+	b.ReportMetric(r.WireGuardCPU, "wireguard_cpu_s/GB")
 	b.Logf("rounds: gre %.2f wireguard %.2f Gbit/s", giga(r.GRE), giga(r.WireGuard))
 }
 
-type result struct{ GRE, WireGuard []float64 } // bit/s
+type result struct {
+	GRE, WireGuard       []float64 // bit/s
+	GRECPU, WireGuardCPU float64   // seconds per GB
+}
 
 func TestThroughputForBenchmark(t *testing.T) {
 	file := os.Getenv(resultEnv)
@@ -92,17 +99,19 @@ func TestThroughputForBenchmark(t *testing.T) {
 		Local: netip.MustParseAddr("10.0.0.1"), Remote: netip.MustParseAddr("10.0.0.2"),
 		Addresses: []netip.Prefix{netip.MustParsePrefix("169.254.100.1/29")},
 	}
+	var gre []*helper
 	for n, want := range map[*nstest.NS]tgwconnect.Tunnel{a: tunnel, z: far(tunnel)} {
 		var env []string
 		if p := os.Getenv("WGBGP_GRE_PROFILE"); p != "" {
 			env = append(env, "WGBGP_GRE_PROFILE="+p+"."+n.Name())
 		}
 		h := startHelper(t, n, "manager", env...)
+		gre = append(gre, h)
 		if s := h.ask(applyRequest{Want: []tgwconnect.Tunnel{want}}); s[0].Err != "" || !s[0].Up {
 			t.Fatalf("tunnel: %+v", s)
 		}
 	}
-	wireguardPair(t, a, z, wgMTU)
+	wireguard := wireguardPair(t, a, z, wgMTU)
 	server := z.Cmd("iperf3", "-s")
 	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := server.Start(); err != nil {
@@ -113,17 +122,47 @@ func TestThroughputForBenchmark(t *testing.T) {
 		nstest.Eventually(t, 5*time.Second, func() error { return a.Cmd("ping", "-c1", "-W1", dst).Run() })
 	}
 	var r result
+	var bytes [2]float64
 	for range 5 {
-		r.GRE = append(r.GRE, iperf(t, a, "169.254.100.2"))
-		r.WireGuard = append(r.WireGuard, iperf(t, a, "10.99.0.2"))
+		for i, dst := range []string{"169.254.100.2", "10.99.0.2"} {
+			rate, total := iperf(t, a, dst)
+			bytes[i] += total
+			if i == 0 {
+				r.GRE = append(r.GRE, rate)
+			} else {
+				r.WireGuard = append(r.WireGuard, rate)
+			}
+		}
 	}
+	r.GRECPU, r.WireGuardCPU = cpu(t, gre)/bytes[0]*1e9, cpu(t, wireguard)/bytes[1]*1e9
 	raw, _ := json.Marshal(r)
 	if err := os.WriteFile(file, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func wireguardPair(t testing.TB, a, z *nstest.NS, mtu int) {
+// cpu is the time processes have used, in seconds (proc(5): 14th and 15th
+// field of stat, in ticks of 10 ms).
+func cpu(t testing.TB, helpers []*helper) (sum float64) {
+	t.Helper()
+	for _, h := range helpers {
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", h.cmd.Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := strings.Fields(string(raw))
+		for _, s := range f[13:15] {
+			ticks, err := strconv.Atoi(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum += float64(ticks) / 100
+		}
+	}
+	return sum
+}
+
+func wireguardPair(t testing.TB, a, z *nstest.NS, mtu int) (pair []*helper) {
 	t.Helper()
 	var keys [2]*ecdh.PrivateKey
 	for i := range keys {
@@ -135,16 +174,18 @@ func wireguardPair(t testing.TB, a, z *nstest.NS, mtu int) {
 	}
 	for i, n := range []*nstest.NS{a, z} {
 		h := startHelper(t, n, "wireguard")
+		pair = append(pair, h)
 		h.ask(map[string]any{"Name": "wg0", "MTU": mtu, "UAPI": fmt.Sprintf(
 			"private_key=%s\nlisten_port=51820\npublic_key=%s\nendpoint=10.0.0.%d:51820\nallowed_ip=10.99.0.0/24\n",
 			hex.EncodeToString(keys[i].Bytes()), hex.EncodeToString(keys[1-i].PublicKey().Bytes()), 2-i)})
 		n.Run(t, "ip", "addr", "add", fmt.Sprintf("10.99.0.%d/24", i+1), "dev", "wg0")
 		n.Run(t, "ip", "link", "set", "wg0", "up")
 	}
+	return pair
 }
 
-// iperf measures one TCP flow, in bit/s received.
-func iperf(t testing.TB, from *nstest.NS, dst string) float64 {
+// iperf measures one TCP flow: bit/s received, and bytes carried in all.
+func iperf(t testing.TB, from *nstest.NS, dst string) (rate, total float64) {
 	t.Helper()
 	out := from.Run(t, "iperf3", "-c", dst, "-t", "2", "-O", "1", "-J")
 	var r struct {
@@ -157,7 +198,7 @@ func iperf(t testing.TB, from *nstest.NS, dst string) float64 {
 	if err := json.Unmarshal([]byte(out), &r); err != nil || r.End.SumReceived.BitsPerSecond == 0 {
 		t.Fatalf("iperf3: %v\n%s", err, out)
 	}
-	return r.End.SumReceived.BitsPerSecond
+	return r.End.SumReceived.BitsPerSecond, r.End.SumReceived.BitsPerSecond / 8 * 3 // the first second is not in the rate
 }
 
 func median(v []float64) float64 {

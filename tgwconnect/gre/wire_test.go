@@ -217,6 +217,7 @@ func TestMTUFollowsThePathThatARouterTells(t *testing.T) {
 	mustBeUp(t, startHelper(t, z, "manager").ask(applyRequest{Want: []tgwconnect.Tunnel{far(tun)}}))
 	mustPing(t, "169.254.100.2")
 	r.Run(t, "ip", "link", "set", "eth1", "mtu", "1300")
+	z.Run(t, "ip", "link", "set", "eth0", "mtu", "1300")
 	nstest.Eventually(t, 10*time.Second, func() error {
 		_ = exec.Command("ping", "-c1", "-W1", "-s", "1400", "169.254.100.2").Run()
 		if s := m.Observe()[0]; s.MTU != 1276 {
