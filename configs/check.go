@@ -39,6 +39,9 @@ func (l *loader) wrong(m *meta, key, text, cure string, index ...int) {
 func where(n *node) string { return fmt.Sprintf("%s:%d", n.file, n.line) }
 
 func (l *loader) checkGateway(g *gatewayDoc) {
+	if g.node == nil && !l.doc.ok("gateway") {
+		return
+	}
 	if g.node == nil {
 		// [gateway] as a whole is missing: the decoder never saw its keys.
 		n := l.doc.node
@@ -294,7 +297,7 @@ func (l *loader) checkRuleOf(s *siteDoc, r *ruleDoc, checks []ha.Check) {
 	}
 }
 
-// checkFamilies: what both kinds of neighbor have in common.
+// checkTimers: a keepalive that is not below the hold time keeps nothing alive.
 func (l *loader) checkTimers(m *meta, n bgp.Neighbor) {
 	if m.ok("hold-time", "keepalive") && n.Keepalive >= n.HoldTime {
 		l.wrong(m, "keepalive", fmt.Sprintf("%s is not below the hold time of %s", n.Keepalive, n.HoldTime), "use a third of the hold time (RFC 4271 section 10), or leave it out")

@@ -81,7 +81,7 @@ func (l *loader) checkExact(claims []claim) {
 func (l *loader) checkCovers(claims []claim) {
 	var stack []claim
 	for _, c := range claims {
-		for len(stack) > 0 && !(stack[len(stack)-1].prefix.Overlaps(c.prefix)) {
+		for len(stack) > 0 && !stack[len(stack)-1].prefix.Overlaps(c.prefix) {
 			stack = stack[:len(stack)-1]
 		}
 		if len(stack) > 0 {

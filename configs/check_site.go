@@ -33,7 +33,7 @@ func (l *loader) checkSite(s *siteDoc) {
 	}
 	checks := l.checks(s)
 	l.checkRule(s, checks)
-	if len(checks) == 1 && checks[0].Kind == ha.CheckHandshake && s.Keepalive == 0 && s.ok("keepalive", "heartbeat", "probe", "neighbor") {
+	if len(checks) == 1 && checks[0].Kind == ha.CheckHandshake && s.Keepalive == 0 && s.ok("keepalive", "heartbeat", "probe", "neighbor", "address", "prefixes") {
 		l.warn("W-IDLE", s.problem("keepalive", "the age of the handshake is the only evidence and keepalive is off: an idle site looks dead and a dead one idle; idle-policy "+s.IdlePolicy+" decides",
 			"set heartbeat = true, add a probe, or set keepalive = \"25s\""))
 	}

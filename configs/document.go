@@ -234,58 +234,58 @@ func (d *document) setDefaults() {
 	d.Log.setDefaults()
 }
 
-func (d *gatewayDoc) setDefaults() {
-	d.Coalesce = 10 * time.Millisecond
-	d.EndOfRIBWait = time.Minute
-	d.Linger = 3 * time.Second
+func (g *gatewayDoc) setDefaults() {
+	g.Coalesce = 10 * time.Millisecond
+	g.EndOfRIBWait = time.Minute
+	g.Linger = 3 * time.Second
 }
 
-func (d *wireguardDoc) setDefaults() {
-	d.Backend, d.ListenPort, d.Mode = "auto", 51820, "synced"
+func (w *wireguardDoc) setDefaults() {
+	w.Backend, w.ListenPort, w.Mode = "auto", 51820, "synced"
 }
 
-func (d *siteDoc) setDefaults() {
-	d.MaxPrefixes = 100
-	d.Role = string(ha.RolePrimary)
-	d.Heartbeat, d.HeartbeatInterval = true, 5*time.Second
-	d.IdlePolicy = string(ha.IdleWithhold)
-	d.HoldDown = 5 * time.Second
-	d.Rise, d.Fall, d.Rule = 3, 3, ruleAll
+func (s *siteDoc) setDefaults() {
+	s.MaxPrefixes = 100
+	s.Role = string(ha.RolePrimary)
+	s.Heartbeat, s.HeartbeatInterval = true, 5*time.Second
+	s.IdlePolicy = string(ha.IdleWithhold)
+	s.HoldDown = 5 * time.Second
+	s.Rise, s.Fall, s.Rule = 3, 3, ruleAll
 }
 
 func (d *probeDoc) setDefaults() {
 	d.Type, d.Interval, d.Timeout = "icmp", time.Second, time.Second
 }
 
-func (d *siteNeighborDoc) setDefaults() {
-	d.Group, d.Port = "sites", 179
-	d.HoldTime, d.ConnectRetry = 30*time.Second, 5*time.Second
-	d.LocalPref, d.EnforceFirstAS, d.Export = 200, true, true
-	d.RestartTime = 2 * time.Minute
+func (n *siteNeighborDoc) setDefaults() {
+	n.Group, n.Port = "sites", 179
+	n.HoldTime, n.ConnectRetry = 30*time.Second, 5*time.Second
+	n.LocalPref, n.EnforceFirstAS, n.Export = 200, true, true
+	n.RestartTime = 2 * time.Minute
 }
 
 func (d *ruleDoc) setDefaults() { d.Mode = ruleAll }
 
-func (d *connectDoc) setDefaults() {
-	d.Backend, d.TGWASN = "auto", 64512
-	d.HoldTime, d.Keepalive, d.ConnectRetry = 30*time.Second, 10*time.Second, 2*time.Second
-	d.Allow, d.LocalPref = allowEverything(), 100
+func (c *connectDoc) setDefaults() {
+	c.Backend, c.TGWASN = "auto", 64512
+	c.HoldTime, c.Keepalive, c.ConnectRetry = 30*time.Second, 10*time.Second, 2*time.Second
+	c.Allow, c.LocalPref = allowEverything(), 100
 }
 
-func (d *neighborDoc) setDefaults() {
-	d.Kind, d.Port = string(bgp.KindRouter), 179
-	d.HoldTime, d.ConnectRetry = 30*time.Second, 5*time.Second
-	d.MaxPrefixes, d.LocalPref, d.EnforceFirstAS = 10000, 100, true
-	d.RestartTime = 2 * time.Minute
+func (n *neighborDoc) setDefaults() {
+	n.Kind, n.Port = string(bgp.KindRouter), 179
+	n.HoldTime, n.ConnectRetry = 30*time.Second, 5*time.Second
+	n.MaxPrefixes, n.LocalPref, n.EnforceFirstAS = 10000, 100, true
+	n.RestartTime = 2 * time.Minute
 }
 
 // setDefaults: table, rule preference and mark are 1000 + RTPROT_BGP, behind
 // the l3mdev rule (1000) and well before main (32766). The mark's bits are free
 // in what Kubernetes, Calico, Tailscale and wg-quick use.
-func (d *fibDoc) setDefaults() {
-	d.Table, d.RulePref, d.Mark = 1186, 1186, 0x1186
-	d.Protocol, d.Metric, d.SinkMetric = 186, 100, 65535
-	d.MaxECMP, d.Sysctl, d.MSSClamp = 8, string(ha.SysctlSet), true
+func (f *fibDoc) setDefaults() {
+	f.Table, f.RulePref, f.Mark = 1186, 1186, 0x1186
+	f.Protocol, f.Metric, f.SinkMetric = 186, 100, 65535
+	f.MaxECMP, f.Sysctl, f.MSSClamp = 8, string(ha.SysctlSet), true
 }
 
 func (d *ranksDoc) setDefaults() {

@@ -163,3 +163,16 @@ func reload(t *testing.T, cfg *Config) {
 		t.Errorf("Show is no fixed point:\n%s", cmp.Diff(a, b))
 	}
 }
+
+func TestUnreadableMainFileIsAProblemToo(t *testing.T) {
+	for path, want := range map[string]string{
+		"testdata":         "testdata:1: can not read testdata: not a regular file; name an existing file that the daemon may read",
+		"nowhere/at/all":   "nowhere/at/all:1: can not read nowhere/at/all: no such file or directory; name an existing file that the daemon may read",
+		"/dev/null/x.toml": "/dev/null/x.toml:1: can not read /dev/null/x.toml: not a directory; name an existing file that the daemon may read",
+	} {
+		_, _, err := Load(path, testOptions())
+		if err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
