@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/wgbgp/wgbgp/configs"
@@ -102,15 +103,28 @@ func (l *loop) ask(ctx context.Context, fn func(now time.Time)) error {
 
 // leave takes this host out of the paths of others: first it is announced as
 // the last choice so that traffic moves, then everything is withdrawn, then a
-// moment passes for what is still under way. Routes and tunnels stay.
-func (l *loop) leave(ctx context.Context) {
-	linger := l.config.Core.Gateway.Linger
-	l.events.system("draining", "preference lowered")
-	l.inbox.put(ha.Draining{Phase: ha.DrainPrefer})
-	wait(ctx, linger)
-	l.events.system("draining", "withdrawing")
-	l.inbox.put(ha.Draining{Phase: ha.DrainWithdraw})
-	wait(ctx, linger)
+// moment passes for what is still under way. Routes and tunnels stay. A second
+// signal cuts it short.
+func (l *loop) leave(ctx context.Context, hurry <-chan os.Signal) {
+	var linger time.Duration
+	if l.ask(ctx, func(time.Time) { linger = l.core.Config().Gateway.Linger }) != nil {
+		return
+	}
+	for _, step := range []struct {
+		phase ha.DrainPhase
+		what  string
+	}{{ha.DrainPrefer, "preference lowered"}, {ha.DrainWithdraw, "withdrawing"}} {
+		l.events.system("draining", step.what)
+		l.inbox.put(ha.Draining{Phase: step.phase})
+		t := time.NewTimer(linger)
+		select {
+		case <-t.C:
+		case <-hurry:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // wait passes time unless ctx ends first.
