@@ -19,6 +19,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	api "github.com/osrg/gobgp/v4/api"
@@ -76,6 +77,7 @@ type Speaker struct {
 	model   model                     // what the installed policies say
 	silent  map[netip.Prefix]struct{} // withdrawn paths still held by GoBGP, see forget
 	wedge   wedge
+	seen    atomic.Uint64 // events taken by the watcher, see engineLog
 
 	// mu guards what the watcher writes. It is never held over a call into
 	// GoBGP or the sink.
@@ -138,7 +140,7 @@ func (s *Speaker) Start(ctx context.Context) error {
 	s.started = true
 	level := new(slog.LevelVar)
 	level.Set(slog.LevelWarn) // its lower levels repeat what we log ourselves
-	s.server = server.NewBgpServer(server.LoggerOption(slog.New(engineLog{s.log.Handler(), level}), level))
+	s.server = server.NewBgpServer(server.LoggerOption(slog.New(engineLog{s.log.Handler(), level, &s.seen}), level))
 	go s.server.Serve() // ends with StopBgp
 
 	global := &api.Global{
@@ -206,12 +208,19 @@ func (s *Speaker) Stop(orderly bool) error {
 
 // engineLog passes GoBGP's warnings on as debug messages: what matters to an
 // operator is logged by this package with stable keys.
+//
+// It also gives the memory model an edge that GoBGP lacks: its watcher reads
+// the stale flag of a path that its session later writes (RFC 4724), with
+// nothing in between that orders the two. The watcher ends every event with a
+// write to seen, and the session asks Enabled before it writes.
 type engineLog struct {
 	slog.Handler
 	level slog.Leveler
+	seen  *atomic.Uint64
 }
 
 func (h engineLog) Enabled(ctx context.Context, l slog.Level) bool {
+	_ = h.seen.Load()
 	return l >= h.level.Level() && h.Handler.Enabled(ctx, slog.LevelDebug)
 }
 
@@ -222,9 +231,9 @@ func (h engineLog) Handle(ctx context.Context, r slog.Record) error {
 }
 
 func (h engineLog) WithAttrs(a []slog.Attr) slog.Handler {
-	return engineLog{h.Handler.WithAttrs(a), h.level}
+	return engineLog{h.Handler.WithAttrs(a), h.level, h.seen}
 }
 
 func (h engineLog) WithGroup(n string) slog.Handler {
-	return engineLog{h.Handler.WithGroup(n), h.level}
+	return engineLog{h.Handler.WithGroup(n), h.level, h.seen}
 }

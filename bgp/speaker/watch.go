@@ -29,6 +29,7 @@ func (s *Speaker) watch(ctx context.Context) error {
 				s.log.Error("panic while reading a BGP event", "event", what, "err", r)
 			}
 		}()
+		defer s.seen.Add(1)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		defer s.notify()
