@@ -67,8 +67,8 @@ func (l *Lab) haveAddress(p netip.Prefix) error {
 	})
 }
 
-// frrTGW is FRR as a TGW: no policy, a missing MED is 100, ECMP over paths with
-// equal AS_PATH and MED.
+// frrTGW is FRR as a TGW: no policy, ECMP over paths with equal AS_PATH and MED.
+// A missing MED counts as 0 here, not as 100.
 func frrTGW(cfg tgwdouble.Config) string {
 	hold := cfg.Hold
 	if hold == 0 {
@@ -82,8 +82,8 @@ func frrTGW(cfg tgwdouble.Config) string {
 		peer, local := tgwconnect.Host(c.Inside4, 1).Addr(), tgwconnect.Host(c.Inside4, 2).Addr()
 		fmt.Fprintf(&b, " neighbor %s remote-as %d\n neighbor %s update-source %s\n neighbor %s ebgp-multihop 2\n neighbor %s passive\n neighbor %s timers connect 1\n",
 			peer, c.PeerASN, peer, local, peer, peer, peer)
-		fmt.Fprintf(&af4, "  neighbor %s activate\n  neighbor %s route-map med in\n", peer, peer)
-		fmt.Fprintf(&af6, "  neighbor %s activate\n  neighbor %s route-map med in\n  neighbor %s route-map nh-%s out\n", peer, peer, peer, c.Name)
+		fmt.Fprintf(&af4, "  neighbor %s activate\n", peer)
+		fmt.Fprintf(&af6, "  neighbor %s activate\n  neighbor %s route-map nh-%s out\n", peer, peer, c.Name)
 	}
 	for _, n := range cfg.Networks {
 		if n.Addr().Is4() {
@@ -93,8 +93,6 @@ func frrTGW(cfg tgwdouble.Config) string {
 		}
 	}
 	fmt.Fprintf(&b, " address-family ipv4 unicast\n%s  maximum-paths 8\n exit-address-family\n address-family ipv6 unicast\n%s  maximum-paths 8\n exit-address-family\n", &af4, &af6)
-	// FRR takes a missing MED for 0, so paths without one get 100 on the way in.
-	b.WriteString("route-map med permit 10\n match metric 0\n set metric 100\nroute-map med permit 20\n")
 	for _, c := range cfg.Connect {
 		fmt.Fprintf(&b, "route-map nh-%s permit 10\n set ipv6 next-hop global %s\n", c.Name, tgwconnect.Host(c.Inside6, 2).Addr())
 	}

@@ -31,7 +31,9 @@ type Config struct {
 	// told otherwise.
 	Hold   int
 	Events string // see router.Config
-	// TunnelsOnly leaves BGP to somebody else on the same host.
+	// TunnelsOnly leaves BGP to somebody else on the same host, who gets inside
+	// address 2 alone: most daemons can not tell two sessions from one address
+	// apart.
 	TunnelsOnly bool
 }
 
@@ -65,7 +67,7 @@ func Run(file string, log *slog.Logger) error {
 	defer func() { _ = tunnels.Close() }()
 	var want []tgwconnect.Tunnel
 	for _, c := range cfg.Connect {
-		want = append(want, c.tunnel())
+		want = append(want, c.tunnel(cfg.TunnelsOnly))
 	}
 	if err := bringUp(ctx, tunnels, want); err != nil {
 		return err
@@ -132,13 +134,17 @@ func bringUp(ctx context.Context, m *gre.Manager, want []tgwconnect.Tunnel) erro
 	}
 }
 
-// tunnel puts both AWS-side inside addresses, hosts 2 and 3, on one device.
-func (c Connect) tunnel() tgwconnect.Tunnel {
+// tunnel puts the AWS-side inside addresses, hosts 2 and 3, on one device.
+func (c Connect) tunnel(single bool) tgwconnect.Tunnel {
 	t := tgwconnect.Tunnel{Name: c.Device, Backend: c.Backend, Local: c.Local, Remote: c.Remote, MTU: c.MTU}
 	if t.Backend == "" {
 		t.Backend = tgwconnect.BackendAuto
 	}
-	for _, host := range []int{2, 3} {
+	hosts := []int{2, 3}
+	if single {
+		hosts = hosts[:1]
+	}
+	for _, host := range hosts {
 		t.Addresses = append(t.Addresses, tgwconnect.Host(c.Inside4, host))
 		if c.Inside6.IsValid() {
 			t.Addresses = append(t.Addresses, tgwconnect.Host(c.Inside6, host))
