@@ -15,7 +15,7 @@ import (
 const batchSize = 256
 
 // dumpTries bounds how often an interrupted dump is asked for again.
-const dumpTries = 20
+const dumpTries = 40
 
 // conn is the one rtnetlink socket for requests. The kernel works on a request
 // within sendmsg, so after a batch its errors are already in the receive
@@ -86,7 +86,7 @@ func (c *conn) dump(ctx context.Context, build func(m *messages, seq uint32), re
 			return err
 		}
 		if try > 3 {
-			time.Sleep(time.Duration(try) * time.Millisecond) // give a busy writer room, bounded by dumpTries
+			time.Sleep(time.Duration(min(try, 20)) * time.Millisecond) // give a busy writer room, bounded by dumpTries
 		}
 		restart()
 		c.seq++

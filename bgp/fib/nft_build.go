@@ -26,10 +26,10 @@ func ruleComment(chain string, i, of int, print string) string {
 }
 
 // build writes the whole table into the open transaction.
-func (want *shape) build(c *nftables.Conn, table *nftables.Table, count *Counters) error {
+func (s *shape) build(c *nftables.Conn, table *nftables.Table, count *Counters) error {
 	tunnels := &nftables.Set{Table: table, Name: setTunnels, KeyType: nftables.TypeIFName}
 	var names []nftables.SetElement
-	for _, d := range want.devices {
+	for _, d := range s.devices {
 		names = append(names, nftables.SetElement{Key: ifname(d)})
 	}
 	if err := addSet(c, tunnels, names); err != nil {
@@ -40,7 +40,7 @@ func (want *shape) build(c *nftables.Conn, table *nftables.Table, count *Counter
 		Name: chainForward, Table: table, Type: nftables.ChainTypeFilter,
 		Hooknum: nftables.ChainHookForward, Priority: mangle,
 	})
-	addRules(c, forward, want.print, clampRule(expr.MetaKeyIIFNAME), clampRule(expr.MetaKeyOIFNAME))
+	addRules(c, forward, s.print, clampRule(expr.MetaKeyIIFNAME), clampRule(expr.MetaKeyOIFNAME))
 
 	// Sources are checked before connection tracking sees the packet.
 	source := c.AddChain(&nftables.Chain{
@@ -48,15 +48,15 @@ func (want *shape) build(c *nftables.Conn, table *nftables.Table, count *Counter
 		Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityRaw,
 	})
 	var jumps []nftables.SetElement
-	for _, d := range want.checked {
+	for _, d := range s.checked {
 		for _, name := range []string{setName4(d), setName6(d)} {
-			if err := addSet(c, sourceSet(table, name), want.sets[name].elements()); err != nil {
+			if err := addSet(c, sourceSet(table, name), s.sets[name].elements()); err != nil {
 				return err
 			}
-			count.SourceOps.Add(uint64(len(want.sets[name])))
+			count.SourceOps.Add(uint64(len(s.sets[name])))
 		}
 		chain := c.AddChain(&nftables.Chain{Name: chainName(d), Table: table})
-		addRules(c, chain, want.print,
+		addRules(c, chain, s.print,
 			sourceRule(unix.NFPROTO_IPV4, 12, 4, setName4(d)),
 			sourceRule(unix.NFPROTO_IPV6, 8, 16, setName6(d)))
 		jumps = append(jumps, nftables.SetElement{
@@ -67,7 +67,7 @@ func (want *shape) build(c *nftables.Conn, table *nftables.Table, count *Counter
 	if err := addSet(c, devices, jumps); err != nil {
 		return err
 	}
-	addRules(c, source, want.print, []expr.Any{
+	addRules(c, source, s.print, []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
 		&expr.Lookup{SourceRegister: 1, SetName: setDevices, SetID: devices.ID, DestRegister: 0, IsDestRegSet: true},
 	})

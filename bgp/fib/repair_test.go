@@ -234,7 +234,7 @@ func TestInterruptedDumpsAreRetried(t *testing.T) {
 	}
 	newLab(t)
 	f := newFIB(t, Options{})
-	routes := many(3000, true, nil)
+	routes := many(2000, true, nil)
 	for i := range routes { // as many next-hop objects: their dump takes many messages
 		routes[i].NextHops = []bgp.NextHop{{Gateway: netip.AddrFrom16([16]byte{0xfd, 0, 0, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, byte(i >> 8), byte(i)}), Device: "wg0"}}
 	}
@@ -254,7 +254,7 @@ func TestInterruptedDumpsAreRetried(t *testing.T) {
 	go func() { // somebody else churns next hops all the time
 		defer close(done)
 		b := &batch{c: other, done: func(op, error) {}}
-		tick := time.NewTicker(2 * time.Millisecond)
+		tick := time.NewTicker(10 * time.Millisecond)
 		defer tick.Stop()
 		for {
 			select {
@@ -269,7 +269,7 @@ func TestInterruptedDumpsAreRetried(t *testing.T) {
 			_ = b.flush(context.Background())
 		}
 	}()
-	for range 10 {
+	for range 30 {
 		if n := writesDuring(f, func() {
 			if a := f.Resync(context.Background()); a.Err != "" || len(a.Reports) > 0 {
 				t.Errorf("resync under churn: %+v", a)

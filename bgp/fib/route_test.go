@@ -162,3 +162,36 @@ func TestDrainRemovesAllOfOursAndNothingElse(t *testing.T) {
 		t.Errorf("foreign route gone: %q", got)
 	}
 }
+
+func TestCheckNamesEveryDifference(t *testing.T) {
+	if !nstest.Isolate(t) {
+		return
+	}
+	newLab(t)
+	f := newFIB(t, Options{})
+	mustApply(t, f, wanted(basicRoutes()...))
+	check := func() []string {
+		t.Helper()
+		out, err := f.Check(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	if got := check(); len(got) > 0 {
+		t.Errorf("in order, got %v", got)
+	}
+	nstest.Run(t, "sh", "-c", `ip route del 10.1.0.0/16 table 1179; ip route replace 10.2.0.0/16 dev wg2 metric 20 table 1179 proto bgp
+		ip -6 route add 2001:db8:99::/48 dev wg2 table 1179 proto bgp; ip rule del pref 20001`)
+	want := []string{
+		"missing: 10.1.0.0/16 metric 20", "differs: 10.2.0.0/16 metric 20", "not wanted: 2001:db8:99::/48 metric 1024",
+		"missing: rule 20001: from all fwmark 0x77 unreachable proto bgp",
+	}
+	if got := check(); !slices.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+	f.Resync(context.Background())
+	if got := check(); len(got) > 0 {
+		t.Errorf("repaired, got %v", got)
+	}
+}
