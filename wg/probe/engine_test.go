@@ -257,46 +257,6 @@ func TestConnectTellsOpenRefusedAndFiltered(t *testing.T) {
 	b.wait(t, "filtered", 3, false, "timeout")
 }
 
-func TestStalledReaderDoesNotInventLoss(t *testing.T) {
-	if !nstest.Isolate(t) {
-		return
-	}
-	far(t)
-	var mu sync.Mutex
-	var bad []wg.ProbeResult
-	n := 0
-	e := New(Options{OnResult: func(r wg.ProbeResult) {
-		mu.Lock()
-		defer mu.Unlock()
-		if n++; n%20 == 0 {
-			// The process does not get the CPU for longer than the timeout.
-			time.Sleep(2 * allowed)
-		}
-		if !r.OK || r.RTT > allowed {
-			bad = append(bad, r)
-		}
-	}})
-	var probes []wg.Probe
-	for i := range 8 {
-		probes = append(probes, ping(fmt.Sprintf("p%d", i), "wg0", "10.7.0.2"))
-	}
-	e.Set(1, probes)
-	(&bench{Engine: e}).run(t)
-	nstest.Eventually(t, 10*time.Second, func() error {
-		mu.Lock()
-		defer mu.Unlock()
-		if n < 120 {
-			return fmt.Errorf("%d results, want 120", n)
-		}
-		return nil
-	})
-	mu.Lock()
-	defer mu.Unlock()
-	for _, r := range bad {
-		t.Errorf("%s: OK %v RTT %s %q, want an answer in time", r.ID, r.OK, r.RTT, r.Reason)
-	}
-}
-
 func TestSetKeepsWhatIsUnchanged(t *testing.T) {
 	if !nstest.Isolate(t) {
 		return

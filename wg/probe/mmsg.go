@@ -19,13 +19,14 @@ type mmsghdr struct {
 }
 
 // sockaddr is an address in the form the kernel reads. It is kept with each
-// probe, so that sending allocates nothing.
+// probe, so that sending allocates nothing. Link-local addresses need no scope:
+// the sockets are bound to their interface.
 type sockaddr struct {
 	raw unix.RawSockaddrInet6 // or an IPv4 one in its place
 	len uint32
 }
 
-func newSockaddr(a netip.Addr, port uint16, ifindex int) (s sockaddr) {
+func newSockaddr(a netip.Addr, port uint16) (s sockaddr) {
 	if a.Is4() {
 		p := (*unix.RawSockaddrInet4)(unsafe.Pointer(&s.raw))
 		p.Family, p.Addr, s.len = unix.AF_INET, a.As4(), unix.SizeofSockaddrInet4
@@ -34,9 +35,6 @@ func newSockaddr(a netip.Addr, port uint16, ifindex int) (s sockaddr) {
 	}
 	s.raw.Family, s.raw.Addr, s.len = unix.AF_INET6, a.As16(), unix.SizeofSockaddrInet6
 	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&s.raw.Port))[:], port)
-	if a.IsLinkLocalUnicast() {
-		s.raw.Scope_id = uint32(ifindex)
-	}
 	return s
 }
 

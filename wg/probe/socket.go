@@ -90,11 +90,7 @@ func (p *path) socket(typ, proto int) (int, error) {
 
 func (p *path) local() unix.Sockaddr {
 	if p.v6 {
-		sa := &unix.SockaddrInet6{Addr: p.source.As16()}
-		if p.source.IsLinkLocalUnicast() {
-			sa.ZoneId = uint32(p.dev.index)
-		}
-		return sa
+		return &unix.SockaddrInet6{Addr: p.source.As16()}
 	}
 	return &unix.SockaddrInet4{Addr: p.source.As4()}
 }

@@ -100,7 +100,7 @@ func normal(p wg.Probe) wg.Probe {
 	if p.Timeout <= 0 {
 		p.Timeout = p.Interval
 	}
-	p.Target, p.Source = p.Target.Unmap(), p.Source.Unmap()
+	p.Target, p.Source = p.Target.Unmap().WithZone(""), p.Source.Unmap().WithZone("")
 	return p
 }
 
@@ -119,7 +119,7 @@ func (l *loop) add(p wg.Probe, now time.Duration) *target {
 		port = discard
 	}
 	if p.Target.IsValid() {
-		t.to = newSockaddr(p.Target, port, 0)
+		t.to = newSockaddr(p.Target, port)
 		if p.Target.Is4() {
 			t.peer = &unix.SockaddrInet4{Port: int(port), Addr: p.Target.As4()}
 		} else {
@@ -199,10 +199,6 @@ func (l *loop) begin(t *target, now time.Duration) {
 	if !t.probe.Target.IsValid() {
 		l.fail(t, "send: no target")
 		return
-	}
-	if t.to.raw.Family == unix.AF_INET6 && t.probe.Target.IsLinkLocalUnicast() {
-		t.to.raw.Scope_id = uint32(p.dev.index)
-		t.peer.(*unix.SockaddrInet6).ZoneId = uint32(p.dev.index)
 	}
 	t.open = true
 	l.schedule(t, now+t.probe.Timeout)
@@ -319,7 +315,7 @@ func (l *loop) answered(p *path, b []byte, from netip.Addr, at time.Duration) {
 		whose = a.dst
 	}
 	if t == nil || !t.open || t.path != p || t.round != a.round || t.probe.Kind != wg.ProbeICMP ||
-		whose != t.probe.Target.WithZone("") || a.cookie != l.cookie(a.slot, a.round) {
+		whose != t.probe.Target || a.cookie != l.cookie(a.slot, a.round) {
 		l.e.stats.foreign.Add(1)
 		return
 	}

@@ -62,3 +62,47 @@ func TestStrangersCanNotAnswer(t *testing.T) {
 		t.Errorf("got %+v, want one answer", got)
 	}
 }
+
+// TestStalledProcessDoesNotInventLoss lets the process miss the deadline of a
+// round whose answer is there in time.
+func TestStalledProcessDoesNotInventLoss(t *testing.T) {
+	if !nstest.Isolate(t) {
+		return
+	}
+	far(t)
+	var got []wg.ProbeResult
+	e := New(Options{OnResult: func(r wg.ProbeResult) { got = append(got, r) }})
+	l, err := newLoop(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	p := ping("p", "wg0", "10.7.0.2")
+	p.Interval = time.Hour
+	l.set([]wg.Probe{p})
+	o := l.byID["p"]
+	l.begin(o, l.now())
+	l.flush()
+	time.Sleep(2 * allowed) // the stall
+	if err := l.expire(); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 1 || !got[0].OK || got[0].RTT > allowed/2 {
+		t.Errorf("got %+v, want an answer with the time it took", got)
+	}
+	if age := time.Since(got[0].At); age < 2*allowed-allowed/2 {
+		t.Errorf("the result is dated %s ago, want when the answer arrived: %s ago", age, 2*allowed)
+	}
+
+	// An answer that is late is late even if we are later.
+	got = nil
+	l.begin(o, l.now())
+	l.flush()
+	b := make([]byte, echoLen)
+	putEcho(b, false, l.id, echo{o.slot, o.round, l.cookie(o.slot, o.round)})
+	b[0] = icmp4EchoReply
+	l.answered(o.path, ip4(1, p.Target, b), p.Target, o.sent+allowed+1)
+	if len(got) != 1 || got[0].OK || got[0].Reason != reasonTimeout {
+		t.Errorf("got %+v, want a timeout", got)
+	}
+}
