@@ -233,3 +233,27 @@ func randomSet(rng *rand.Rand) bgp.FIB {
 	w.Routes = slices.CompactFunc(w.Routes, func(a, b bgp.Route) bool { return a.Prefix == b.Prefix && a.Metric == b.Metric })
 	return w
 }
+
+func TestForeignRouteThatComesUnseenIsNotOverwritten(t *testing.T) {
+	if !nstest.Isolate(t) {
+		return
+	}
+	newLab(t)
+	f := newFIB(t, Options{})
+	mustApply(t, f, wanted(route("10.9.0.0/16", via0...)))
+	settle(f)
+	// The monitor is deaf to our table: nobody tells about what comes now.
+	if err := f.mon.raw.Control(func(fd uintptr) { _ = attachFilter(int(fd), f.conn.pid, 1) }); err != nil {
+		t.Fatal(err)
+	}
+	nstest.Run(t, "ip", "route", "add", "10.1.0.0/16", "dev", "wg2", "table", "1179", "metric", "20", "proto", "static")
+	nstest.Run(t, "ip", "-6", "route", "add", "2001:db8:1::/48", "dev", "wg2", "table", "1179", "metric", "20", "proto", "static")
+	a := f.Apply(context.Background(), 1, wanted(route("10.1.0.0/16", via0...), route("10.9.0.0/16", via0...), route("2001:db8:1::/48", via0...)))
+	if a.Err != "" || len(a.Reports) != 2 || a.Reports[0].Status != bgp.RouteShadowed || a.Reports[1].Status != bgp.RouteShadowed {
+		t.Errorf("got %+v, want two shadowed", a)
+	}
+	out := nstest.Run(t, "ip", "route", "show", "table", "1179", "proto", "static") + nstest.Run(t, "ip", "-6", "route", "show", "table", "1179", "proto", "static")
+	if strings.Count(out, "dev wg2") != 2 {
+		t.Errorf("foreign routes: %q", out)
+	}
+}
