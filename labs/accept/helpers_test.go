@@ -1,0 +1,157 @@
+package accept
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/wgbgp/wgbgp/internal/nstest"
+	"github.com/wgbgp/wgbgp/labs/gwlab"
+)
+
+// reach waits until packets flow between the workload behind the TGW and that of
+// the site, both ways.
+func reach(t *testing.T, l *gwlab.Lab, site string) {
+	t.Helper()
+	vpc, s := l.VPCWorkload(), l.Site(site)
+	nstest.Eventually(t, 60*time.Second, func() error { return ping(vpc, s.LAN4) })
+	nstest.Eventually(t, 10*time.Second, func() error { return ping(s.Workload(), vpc.A4) })
+}
+
+// ping sends one echo from a workload.
+func ping(from gwlab.Workload, to netip.Addr) error {
+	_, err := from.Host.Run("ping", "-c1", "-W1", to.String())
+	return err
+}
+
+// ask runs wgbgp -j and decodes its answer, which must come with exit code 0.
+func ask[T any](t *testing.T, l *gwlab.Lab, g *gwlab.GatewayHost, args ...string) T {
+	t.Helper()
+	v, err := tryAsk[T](l, g, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func tryAsk[T any](l *gwlab.Lab, g *gwlab.GatewayHost, args ...string) (T, error) {
+	var v T
+	out, stderr, code, err := l.CLI(g, append([]string{"-j"}, args...)...)
+	switch {
+	case err != nil:
+		return v, err
+	case code != 0:
+		return v, fmt.Errorf("wgbgp %v: exit code %d: %s%s", args, code, out, stderr)
+	}
+	if err := json.Unmarshal([]byte(out), &v); err != nil {
+		return v, fmt.Errorf("wgbgp %v: %w in %s", args, err, out)
+	}
+	return v, nil
+}
+
+// allowedIPs is `wg show DEVICE allowed-ips` on a gateway, byte for byte.
+func allowedIPs(t *testing.T, g *gwlab.GatewayHost, device string) string {
+	t.Helper()
+	out, err := g.Host.Run("wg", "show", device, "allowed-ips")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// owners reads the output of `wg show DEVICE allowed-ips`: prefix to public key.
+func owners(out string) map[netip.Prefix]string {
+	m := map[netip.Prefix]string{}
+	for l := range strings.Lines(out) {
+		f := strings.Fields(l)
+		for _, w := range f[min(1, len(f)):] {
+			if p, err := netip.ParsePrefix(w); err == nil {
+				m[p] = f[0]
+			}
+		}
+	}
+	return m
+}
+
+// ourRoutes are the unicast routes of a gateway's table (fib.table).
+func ourRoutes(g *gwlab.GatewayHost) ([]netip.Prefix, error) {
+	out, err := g.Host.Run("ip", "route", "show", "table", "1186")
+	if err != nil {
+		return nil, err
+	}
+	var ps []netip.Prefix
+	for l := range strings.Lines(out) {
+		word, _, _ := strings.Cut(l, " ")
+		if word == "default" {
+			word = "0.0.0.0/0"
+		}
+		if !strings.Contains(word, "/") {
+			word += "/32"
+		}
+		if p, err := netip.ParsePrefix(word); err == nil { // "blackhole ..." is no prefix
+			ps = append(ps, p)
+		}
+	}
+	slices.SortFunc(ps, netip.Prefix.Compare)
+	return ps, nil
+}
+
+// rewrite changes the text of a gateway's configuration file; the running daemon
+// is not told.
+func rewrite(t *testing.T, g *gwlab.GatewayHost, change func(string) string) {
+	t.Helper()
+	b, err := os.ReadFile(g.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := change(string(b))
+	if after == string(b) {
+		t.Fatalf("the change of %s changes nothing", g.Config)
+	}
+	if err := os.WriteFile(g.Config, []byte(after), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// reload makes the daemon take over its configuration file; it must succeed.
+func reload(t *testing.T, l *gwlab.Lab, g *gwlab.GatewayHost) {
+	t.Helper()
+	if out, stderr, code, err := l.CLI(g, "config", "reload"); err != nil || code != 0 {
+		t.Fatalf("config reload: exit code %d, %v\n%s%s", code, err, out, stderr)
+	}
+}
+
+// restart ends a gateway's daemon with a signal and starts it again.
+func restart(t *testing.T, l *gwlab.Lab, g *gwlab.GatewayHost, sig syscall.Signal) {
+	t.Helper()
+	if err := g.Process.Signal(sig); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-g.Process.Done():
+	case <-time.After(20 * time.Second):
+		t.Fatalf("%s did not end after %v", g.Name, sig)
+	}
+	if err := l.StartGateway(g); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// atTGW waits until the TGW forwards a prefix by exactly these gateways; none
+// means that it has no path.
+func atTGW(t *testing.T, l *gwlab.Lab, within time.Duration, p netip.Prefix, gateways ...string) {
+	t.Helper()
+	nstest.Eventually(t, within, func() error {
+		routes, err := l.TGWRoutes()
+		if err == nil && !slices.Equal(routes[p], gateways) {
+			err = fmt.Errorf("TGW's path to %s: got %v, want %v", p, routes[p], gateways)
+		}
+		return err
+	})
+}

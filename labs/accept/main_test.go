@@ -1,0 +1,68 @@
+package accept
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/wgbgp/wgbgp/labs/daemons"
+	"github.com/wgbgp/wgbgp/labs/gwlab"
+	"github.com/wgbgp/wgbgp/labs/node"
+)
+
+var daemon, cli string
+
+func TestMain(m *testing.M) {
+	node.Main()
+	os.Exit(func() int {
+		// The isolated copy of a test gets the programs from its parent.
+		if daemon, cli = os.Getenv("WGBGP_TEST_DAEMON"), os.Getenv("WGBGP_TEST_CLI"); daemon == "" {
+			dir, err := os.MkdirTemp("", "wgbgp-programs-")
+			if err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+			defer func() { _ = os.RemoveAll(dir) }()
+			if daemon, cli, err = gwlab.BuildPrograms(dir); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+			_ = os.Setenv("WGBGP_TEST_DAEMON", daemon)
+			_ = os.Setenv("WGBGP_TEST_CLI", cli)
+		}
+		return m.Run()
+	}())
+}
+
+// start builds a lab that ends with the test. After a failure the ends of the
+// daemons' logs are shown.
+func start(t *testing.T, spec gwlab.Spec) *gwlab.Lab {
+	t.Helper()
+	spec.Daemon, spec.CLI = daemon, cli
+	l, err := gwlab.Start(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, g := range l.Gateways {
+				if g.Process != nil {
+					t.Logf("%s, end of log:\n%s", g.Name, g.Process.Tail(60))
+				}
+			}
+			t.Logf("tgw, end of log:\n%s", l.TGWProcess.Tail(20))
+		}
+		if err := l.Close(false); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+// needDaemons skips the test where FRR, BIRD or wireguard-go are not installed.
+func needDaemons(t *testing.T) {
+	t.Helper()
+	if m := daemons.Missing(); len(m) > 0 {
+		t.Skipf("needs %v", m)
+	}
+}
