@@ -75,7 +75,6 @@ type check struct {
 
 	armed   time.Time // heartbeats have gone out without a gap since
 	sentAt  time.Time // last heartbeat that went out
-	tokenAt time.Time // last handshake seen before the fall, to know a new one
 	needTok bool      // fell by handshake age: only a new handshake heals
 }
 

@@ -16,6 +16,9 @@ import (
 // handshake and repeats it every 5 s, and each response is heard too. Silence of
 // heartbeatDeath means that several independent packets were lost in a row.
 //
+// A cut in the direction from us to the site alone takes up to 20 s longer: the
+// far end still owes two passive keepalives for what it received before.
+//
 // Without heartbeats nothing follows from silence: healthy links were seen
 // silent for 42 s (keepalive 25 s on both sides), 19 s (5 s) and for ever (only
 // the other side has a keepalive).

@@ -355,8 +355,16 @@ func TestHandshakeOnly(t *testing.T) {
 		completed bool
 		want      bool
 	}{
-		{92, false, true}, {148, false, true}, {184, false, true}, {296, false, true},
-		{240, true, true}, {240, false, false}, {32, true, false}, {124, true, false}, {64, false, false}, {1452, false, false},
+		{92, false, true},
+		{148, false, true},
+		{184, false, true},
+		{296, false, true},
+		{240, true, true},
+		{240, false, false},
+		{32, true, false},
+		{124, true, false},
+		{64, false, false},
+		{1452, false, false},
 	} {
 		if got := handshakeOnly(c.n, c.completed); got != c.want {
 			t.Errorf("handshakeOnly(%d, %v) = %v, want %v", c.n, c.completed, got, c.want)
