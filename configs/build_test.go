@@ -275,3 +275,19 @@ func TestCheckOnlyReadsNoSecret(t *testing.T) {
 		t.Errorf("a missing key file went unnoticed: %v", err)
 	}
 }
+
+// A check from a shell can not see what only the unit has, and says so.
+func TestCheckOnlyWarnsOfWhatOnlyTheServiceHas(t *testing.T) {
+	t.Setenv("CREDENTIALS_DIRECTORY", "")
+	p := filepath.Join(t.TempDir(), "wgbgpd.toml")
+	if err := os.WriteFile(p, []byte(strings.Replace(baseText, "file:/etc/wgbgp/wg0.key", "credential:wg0.key", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, warnings, err := Load(p, Options{CheckOnly: true})
+	if err != nil || len(warnings) != 1 || warnings[0].Code != "W-NOTHERE" {
+		t.Errorf("check: got %v, %v, want W-NOTHERE", warnings, err)
+	}
+	if _, _, err = Load(p, Options{}); err == nil {
+		t.Error("the daemon started without its key")
+	}
+}

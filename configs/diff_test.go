@@ -6,10 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/wgbgp/wgbgp/bgp"
 	"github.com/wgbgp/wgbgp/internal/secret"
 )
 
@@ -191,5 +193,63 @@ func TestKeyFileOfTheWrongModeIsRefusedWithTheCure(t *testing.T) {
 	_, warnings, err := loadText(t, text)
 	if os.Geteuid() == 0 && (err != nil || len(warnings) != 1 || warnings[0].Code != "W-KEYMODE") {
 		t.Errorf("mode 0640 of root: got %v, %v, want W-KEYMODE", warnings, err)
+	}
+}
+
+// What reference.toml promises is not milder than what bgp.Neighbor.Compare,
+// which the speaker acts on, makes of the same edit.
+func TestNoKeyCostsASessionMoreThanItSays(t *testing.T) {
+	load := func() *Config {
+		cfg, _, err := Load("testdata/valid/full.toml", testOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cfg
+	}
+	old := load()
+	compared := 0
+	for _, f := range Fields() {
+		table, _, _ := strings.Cut(f.Path, "[")
+		if strings.HasSuffix(f.Path, ".name") || table != "neighbor" && table != "tgw-connect" && !strings.HasPrefix(f.Path, "site[].neighbor.") && f.Path != "site[].allow" && f.Path != "site[].max-prefixes" {
+			continue
+		}
+		cfg, done := load(), false
+		leaves(reflect.ValueOf(cfg.doc).Elem(), "", func(path string, v reflect.Value) {
+			if path != f.Path || done {
+				return
+			}
+			done = true
+			if v.Kind() == reflect.Slice {
+				v.SetZero() // an element of a list must have a value to count
+				return
+			}
+			if s, ok := v.Addr().Interface().(*secretRef); ok {
+				s.value = secret.NewValue("another")
+				return
+			}
+			mutate(t, v)
+		})
+		if f.Path == "tgw-connect[].inside" {
+			continue // without a block there is no session to compare
+		}
+		got := Live
+		for i, n := range (&loader{doc: *cfg.doc}).build().Neighbors {
+			change := old.Core.Neighbors[i].Compare(&n)
+			if change != 0 {
+				compared++
+			}
+			switch {
+			case change&bgp.ChangeReset != 0:
+				got = SessionReset
+			case change&(bgp.ChangeImport|bgp.ChangeExport) != 0 && got == Live:
+				got = SoftReset
+			}
+		}
+		if slices.Index(classOrder, got) > slices.Index(classOrder, f.Class) {
+			t.Errorf("%s: declared %s, the speaker makes it %s", f.Path, f.Class, got)
+		}
+	}
+	if compared < 30 {
+		t.Errorf("only %d edits reached a neighbor", compared)
 	}
 }

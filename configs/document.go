@@ -103,9 +103,9 @@ type siteNeighborDoc struct {
 	Passive         bool          `toml:"passive" class:"session-reset"`
 	Password        secretRef     `toml:"password" class:"session-reset"`
 	TTLSecurity     bool          `toml:"ttl-security" class:"session-reset"`
-	HoldTime        time.Duration `toml:"hold-time" class:"session-reset" span:"3s..18h" opt:"whole"`
-	Keepalive       time.Duration `toml:"keepalive" class:"session-reset" span:"0s..6h" opt:"whole"`
-	ConnectRetry    time.Duration `toml:"connect-retry" class:"session-reset" span:"1s..1h" opt:"whole"`
+	HoldTime        time.Duration `toml:"hold-time" class:"live" span:"3s..18h" opt:"whole"`
+	Keepalive       time.Duration `toml:"keepalive" class:"live" span:"0s..6h" opt:"whole"`
+	ConnectRetry    time.Duration `toml:"connect-retry" class:"live" span:"1s..1h" opt:"whole"`
 	Families        []family      `toml:"families" class:"session-reset" opt:"set"`
 	NextHop4        netip.Addr    `toml:"next-hop4" class:"soft-reset"`
 	NextHop6        netip.Addr    `toml:"next-hop6" class:"soft-reset"`
@@ -134,9 +134,9 @@ type connectDoc struct {
 	Inside       []netip.Prefix `toml:"inside" class:"session-reset" req:"inside = [\"169.254.6.0/29\"], the Connect peer's InsideCidrBlocks"`
 	TGWASN       uint32         `toml:"tgw-asn" class:"session-reset"`
 	MTU          int            `toml:"mtu" class:"live" span:"0..8476"`
-	HoldTime     time.Duration  `toml:"hold-time" class:"session-reset" span:"3s..18h" opt:"whole"`
-	Keepalive    time.Duration  `toml:"keepalive" class:"session-reset" span:"0s..6h" opt:"whole"`
-	ConnectRetry time.Duration  `toml:"connect-retry" class:"session-reset" span:"1s..1h" opt:"whole"`
+	HoldTime     time.Duration  `toml:"hold-time" class:"live" span:"3s..18h" opt:"whole"`
+	Keepalive    time.Duration  `toml:"keepalive" class:"live" span:"0s..6h" opt:"whole"`
+	ConnectRetry time.Duration  `toml:"connect-retry" class:"live" span:"1s..1h" opt:"whole"`
 	Allow        []prefixRule   `toml:"allow" class:"soft-reset" opt:"set"`
 	MaxPrefixes  uint32         `toml:"max-prefixes" class:"live"`
 	LocalPref    uint32         `toml:"local-pref" class:"soft-reset"`
@@ -146,7 +146,7 @@ type neighborDoc struct {
 	meta
 	Name            string        `toml:"name" class:"session-reset" req:"name = \"core-1\""`
 	Description     string        `toml:"description" class:"live"`
-	Kind            string        `toml:"kind" class:"session-reset" enum:"router|fleet"`
+	Kind            string        `toml:"kind" class:"live" enum:"router|fleet"`
 	Group           string        `toml:"group" class:"soft-reset"`
 	Address         netip.Addr    `toml:"address" class:"session-reset" req:"address = \"192.0.2.254\""`
 	LocalAddress    netip.Addr    `toml:"local-address" class:"session-reset"`
@@ -156,12 +156,12 @@ type neighborDoc struct {
 	LocalASN        uint32        `toml:"local-asn" class:"session-reset"`
 	Port            uint16        `toml:"port" class:"session-reset" span:"1..65535"`
 	Passive         bool          `toml:"passive" class:"session-reset"`
-	MultihopTTL     uint8         `toml:"multihop-ttl" class:"live"`
+	MultihopTTL     uint8         `toml:"multihop-ttl" class:"session-reset"`
 	TTLSecurity     bool          `toml:"ttl-security" class:"session-reset"`
 	Password        secretRef     `toml:"password" class:"session-reset"`
-	HoldTime        time.Duration `toml:"hold-time" class:"session-reset" span:"3s..18h" opt:"whole"`
-	Keepalive       time.Duration `toml:"keepalive" class:"session-reset" span:"0s..6h" opt:"whole"`
-	ConnectRetry    time.Duration `toml:"connect-retry" class:"session-reset" span:"1s..1h" opt:"whole"`
+	HoldTime        time.Duration `toml:"hold-time" class:"live" span:"3s..18h" opt:"whole"`
+	Keepalive       time.Duration `toml:"keepalive" class:"live" span:"0s..6h" opt:"whole"`
+	ConnectRetry    time.Duration `toml:"connect-retry" class:"live" span:"1s..1h" opt:"whole"`
 	Families        []family      `toml:"families" class:"session-reset" opt:"set"`
 	NextHop4        netip.Addr    `toml:"next-hop4" class:"soft-reset"`
 	NextHop6        netip.Addr    `toml:"next-hop6" class:"soft-reset"`
