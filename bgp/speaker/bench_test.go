@@ -164,3 +164,60 @@ type silentSink struct{}
 func (silentSink) Paths([]bgp.PathChange)     {}
 func (silentSink) Neighbor(bgp.NeighborState) {}
 func (silentSink) Rejected(bgp.Rejected)      {}
+
+// BenchmarkManyNeighbors measures one withdrawal that concerns 2 of 202
+// neighbors, each of the others being excluded from its own announcements.
+func BenchmarkManyNeighbors(b *testing.B) {
+	if !nstest.Isolate(b) {
+		return
+	}
+	s, _ := start(b, Config{})
+	ns := []bgp.Neighbor{neighbor("tgw-1", "127.0.0.2", 64512, "tgw"), neighbor("tgw-2", "127.0.0.3", 64512, "tgw")}
+	full := table(4000)
+	for i := range 200 {
+		n := neighbor(fmt.Sprintf("site-%03d", i), fmt.Sprintf("127.0.2.%d", i+1), bgp.ASN(65001+i), "sites")
+		ns = append(ns, n)
+		for k := i; k < len(full); k += 200 {
+			full[k].Except, full[k].To = []string{n.Name}, full[k].To[1:]
+		}
+	}
+	slices.SortFunc(ns, func(a, c bgp.Neighbor) int { return compareNames(a.Name, c.Name) })
+	apply(b, s, ns, full)
+	tgw := dialRaw(b, rawConf{local: "127.0.0.2", asn: 64512})
+	_ = dialRaw(b, rawConf{local: "127.0.0.3", asn: 64512})
+	for i := range 200 {
+		_ = dialRaw(b, rawConf{local: fmt.Sprintf("127.0.2.%d", i+1), asn: uint32(65001 + i)})
+	}
+	nstest.Eventually(b, 20*time.Second, func() error {
+		if n := len(tgw.table()); n != len(full) {
+			return fmt.Errorf("%d prefixes", n)
+		}
+		return nil
+	})
+	var took []time.Duration
+	wait := func(n int, begin time.Time) time.Duration {
+		for {
+			tgw.mu.Lock()
+			if len(tgw.updates) > n {
+				at := tgw.when[n]
+				tgw.mu.Unlock()
+				return at.Sub(begin)
+			}
+			tgw.mu.Unlock()
+			time.Sleep(20 * time.Microsecond) // finer than what is measured
+		}
+	}
+	for i := 0; b.Loop(); i++ {
+		k := i * 7919 % len(full)
+		less := slices.Delete(slices.Clone(full), k, k+1)
+		n, begin := tgw.count(), time.Now()
+		s.Apply(context.Background(), 1, ns, less)
+		took = append(took, wait(n, begin))
+		n = tgw.count()
+		s.Apply(context.Background(), 1, ns, full)
+		wait(n, begin)
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+}
