@@ -460,9 +460,14 @@ func (m *Manager) report(want *wg.Device, delta wg.Delta, errs map[wg.Op]string,
 			if text == "" {
 				text = "not in place"
 			}
-			if op.Kind == wg.OpMovePrefix {
+			switch op.Kind {
+			case wg.OpMovePrefix:
 				refuse(a, op.Prefix, text)
-			} else if op.Kind != wg.OpDelPrefix {
+			case wg.OpDelPrefix:
+				a.Problems = append(a.Problems, fmt.Sprintf("peer %s: allowed IP %s could not be removed: %s", peerName(want, op.Peer), op.Prefix, text))
+			case wg.OpDelPeer:
+				a.Problems = append(a.Problems, fmt.Sprintf("peer %s could not be removed: %s", op.Peer, text))
+			default:
 				fail(a, op.Peer, fmt.Sprintf("peer %s: %s", peerName(want, op.Peer), text))
 			}
 		}

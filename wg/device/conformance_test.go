@@ -456,6 +456,21 @@ func TestDeviceRemovedByConfigurationOnly(t *testing.T) {
 	}
 }
 
+func TestCapabilitiesNameTheBackend(t *testing.T) {
+	if !nstest.Isolate(t) {
+		return
+	}
+	l := newLab(t)
+	c := l.m.Capabilities(context.Background())
+	t.Logf("%+v", c)
+	if !c.Userspace || c.Kernel != (forced() == wg.BackendKernel) {
+		t.Errorf("want userspace and kernel=%v, got %+v", forced() == wg.BackendKernel, c)
+	}
+	if out := nstest.Run(t, "ip", "link"); strings.Contains(out, "wgprobe") {
+		t.Errorf("want no scratch interface left, got\n%s", out)
+	}
+}
+
 func TestOlderPlanChangesNothing(t *testing.T) {
 	if !nstest.Isolate(t) {
 		return

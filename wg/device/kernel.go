@@ -62,11 +62,25 @@ func openKernel(l links, c *Capabilities) (*kernel, error) {
 		return nil, translate(err)
 	}
 	c.Kernel = true
-	// Old kernels answer EINVAL to the unknown attribute before they look for
-	// the peer; new ones ignore the unknown peer (UPDATE_ONLY).
-	op := wg.Op{Kind: wg.OpDelPrefix, Peer: randomKey(), Prefix: netip.MustParsePrefix("192.0.2.1/32")}
-	c.RemovePrefix = nl.set(removePrefixes(name, []wg.Op{op})) == nil
-	return &kernel{ctl: ctl, nl: nl}, nil
+	k := &kernel{ctl: ctl, nl: nl}
+	c.RemovePrefix = k.probeRemove(name)
+	return k, nil
+}
+
+// probeRemove tries the remove flag on a peer that exists (for an unknown one
+// old kernels do not read that far) and believes only the outcome. Linux 6.1
+// answers EINVAL.
+func (k *kernel) probeRemove(scratch string) bool {
+	peer, p := randomKey(), netip.MustParsePrefix("192.0.2.1/32")
+	b := &kernelBackend{k: k, name: scratch, removeFlag: true}
+	if b.apply([]wg.Op{{Kind: wg.OpAddPeer, Peer: peer}, {Kind: wg.OpMovePrefix, Peer: peer, Prefix: p}}) != nil {
+		return false
+	}
+	if b.apply([]wg.Op{{Kind: wg.OpDelPrefix, Peer: peer, Prefix: p}}) != nil {
+		return false
+	}
+	d, err := b.read(true)
+	return err == nil && len(d.Peers) == 1 && len(d.Peers[0].AllowedIPs) == 0
 }
 
 func randomKey() (k wg.Key) {
