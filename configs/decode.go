@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // meta ties a document to the table it came from, so that a check made long
@@ -284,6 +285,9 @@ func (d *decoder) leaf(n *node, f field, dst reflect.Value, element bool) error 
 	if s == "" && element {
 		return refusal{"an empty string", "remove it"}
 	}
+	if hasControl(s) {
+		return refusal{"a control character in the text", "write it in one line of plain text"}
+	}
 	if s == "" {
 		dst.SetZero()
 		return f.inEnum(s)
@@ -302,6 +306,10 @@ func (d *decoder) leaf(n *node, f field, dst reflect.Value, element bool) error 
 	dst.SetString(s)
 	return nil
 }
+
+// hasControl finds line ends and the like: every text of the configuration may
+// end in a log line or a table.
+func hasControl(s string) bool { return strings.ContainsFunc(s, unicode.IsControl) }
 
 // setInt checks the range in the tag, or that of the type.
 func (f field) setInt(dst reflect.Value, v int64) error {

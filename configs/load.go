@@ -183,8 +183,8 @@ func (l *loader) included(root *node, dir string) []includedFile {
 	var out []includedFile
 	for i, it := range inc.items {
 		pattern, ok := it.val.(string)
-		if !ok || pattern == "" {
-			continue
+		if !ok || pattern == "" || hasControl(pattern) {
+			continue // the decoder reports it
 		}
 		at := Problem{File: it.file, Line: it.line, Key: fmt.Sprintf("include[%d]", i)}
 		if !filepath.IsAbs(pattern) {
