@@ -209,6 +209,7 @@ func (f *FIB) converge(ctx context.Context, routes []bgp.Route) error {
 		if f.adopt(routes) {
 			f.unfinished = true
 		}
+		f.mon.setWant(f.want, f.addressesMatter(), f.namesDevices())
 		if f.rulesDirty {
 			if err := f.ensureRules(ctx); err != nil {
 				return err
@@ -218,12 +219,12 @@ func (f *FIB) converge(ctx context.Context, routes []bgp.Route) error {
 		if !f.unfinished {
 			return nil
 		}
-		f.mon.setWant(f.want, f.sources || len(f.errs) > 0, f.namesDevices())
 		f.suspect = false
 		if err := f.write(ctx); err != nil {
 			return err
 		}
 		f.unfinished = f.suspect || len(f.errs) > 0
+		f.mon.setWant(f.want, f.addressesMatter(), f.namesDevices())
 		if !f.suspect {
 			break
 		}
@@ -262,6 +263,14 @@ func deviceless(n bgp.NextHop) bool { return n.Device == "" }
 // namesDevices says whether no next hop depends on a lookup.
 func (f *FIB) namesDevices() bool {
 	return !slices.ContainsFunc(f.t.sets, func(s set) bool { return slices.ContainsFunc(s.nhs, deviceless) })
+}
+
+// addressesMatter says whether a local address that comes or goes may decide
+// about a route: as preferred source, or because something was refused.
+func (f *FIB) addressesMatter() bool {
+	return f.sources || len(f.errs) > 0 || slices.ContainsFunc(f.t.sets, func(s set) bool {
+		return s.content < 0 && s.status == bgp.RouteFailed
+	})
 }
 
 // check refuses a set that breaks the contract, which would make the merge
