@@ -101,7 +101,7 @@ func (d *deviceState) planPeers(was []wg.Peer) []wg.Peer {
 func (s *siteState) peer() wg.Peer {
 	p := s.cfg.Peer
 	p.Name = s.cfg.Name
-	p.Dead = s.judged.Verdict == Down && !s.disabled
+	p.Dead = s.dead && !s.disabled
 	p.AllowedIPs = s.lastAllowed
 	if !s.synced() {
 		p.AllowedIPs = everything

@@ -72,6 +72,7 @@ type siteState struct {
 	except   []string      // the site's own neighbor: never told its own prefixes
 	hop      []bgp.NextHop // out of the site's device, shared by its routes
 	missing  bool          // the peer was not on the device when last looked
+	dead     bool          // its endpoint may be resolved again
 
 	// Planning scratch: the allowed IPs of this plan, those of the last one,
 	// and a cursor into what is applied.
@@ -346,10 +347,19 @@ func (c *Core) judge(now time.Time, s *siteState) {
 		c.dirty = true
 		c.urgent = c.urgent || s.judged.Verdict == Down || len(s.judged.FailedPrefixes) > len(was.FailedPrefixes)
 	}
+	// A site can be down for what lies behind a living peer; then its endpoint
+	// belongs to WireGuard's roaming.
+	if dead := s.judged.Verdict == Down && s.health.silence() > peerSilence; dead != s.dead {
+		s.dead, c.dirty = dead, true
+	}
 	if next := s.health.next(now); !next.IsZero() && (c.due.IsZero() || next.Before(c.due)) {
 		c.due = next
 	}
 }
+
+// peerSilence is longer than a living peer can be silent under the heartbeat:
+// its passive keepalive comes within 10 s (WireGuard's KEEPALIVE_TIMEOUT).
+const peerSilence = 11 * time.Second
 
 // Due is the next instant at which time alone may change the plan; zero: never.
 func (c *Core) Due() time.Time { return c.due }

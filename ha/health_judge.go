@@ -284,3 +284,14 @@ func (h *health) next(now time.Time) time.Time {
 	}
 	return n
 }
+
+// silence is how long nothing at all was heard from the peer, up to the last
+// poll. Under the heartbeat a living one is heard at least every 10 s, whatever
+// becomes of probes.
+func (h *health) silence() time.Duration {
+	t := &h.tunnel
+	if !t.seen {
+		return 0
+	}
+	return t.at.Sub(later(later(t.rxAt, t.tokenAt), t.first))
+}
