@@ -484,3 +484,44 @@ func TestOlderPlanChangesNothing(t *testing.T) {
 		t.Errorf("want the report of generation 6 and its peer, got %+v", a)
 	}
 }
+
+// AC-34 for a fresh process: a running kernel device is read and compared, and
+// nothing is written. (A userspace device does not outlive its process.)
+func TestRestartAdoptsARunningKernelDevice(t *testing.T) {
+	if forced() != wg.BackendKernel {
+		t.Log("a property of the kernel backend")
+		return
+	}
+	if !nstest.Isolate(t) {
+		return
+	}
+	l := newLab(t)
+	s := l.newSite(1)
+	s.peer.Keepalive = 25 * time.Second
+	l.must(true, s.peer)
+	l.up(s)
+	f := newFlow(t, s.inner, 500, s)
+	before := nstest.Run(t, "wg", "show", "gw0", "latest-handshakes")
+	_ = l.m.Close()
+	l.logMu.Lock()
+	l.log.Reset()
+	l.logMu.Unlock()
+	l.start()
+	a := l.must(true, s.peer)
+	f.next()
+	l.logMu.Lock()
+	text := l.log.String()
+	l.logMu.Unlock()
+	for _, bad := range []string{"peers written", "interface set", "interface created"} {
+		if strings.Contains(text, bad) {
+			t.Errorf("want nothing written, the log says %q", bad)
+		}
+	}
+	if after := nstest.Run(t, "wg", "show", "gw0", "latest-handshakes"); after != before || len(a.Foreign) != 0 {
+		t.Errorf("want the same handshake and nothing foreign, before %s after %s, %v", before, after, a.Foreign)
+	}
+	for range 200 {
+		f.next()
+	}
+	f.mustLoseNothing()
+}
