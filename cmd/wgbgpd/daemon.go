@@ -61,7 +61,7 @@ func serve(file string, cfg *configs.Config, stderr io.Writer) error {
 	}
 	server := api.NewServer(b, api.Options{SocketPath: cfg.API.Socket, Mode: cfg.API.Mode, Group: cfg.API.Group, Log: log})
 	tasks.Go(func() error { return server.Serve(ctx) })
-	tasks.Go(func() error { return signals(ctx, stop, l, b) })
+	tasks.Go(func() error { return signals(ctx, stop, l, b, g.fatal) })
 
 	journal.system("start", version.Get().Version)
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
@@ -73,7 +73,7 @@ func serve(file string, cfg *configs.Config, stderr io.Writer) error {
 
 // signals follows the operator: SIGHUP reloads, SIGTERM and SIGINT leave in
 // order, a second one at once.
-func signals(ctx context.Context, stop context.CancelFunc, l *loop, b *backend) error {
+func signals(ctx context.Context, stop context.CancelFunc, l *loop, b *backend, fatal <-chan error) error {
 	c := make(chan os.Signal, 4)
 	signal.Notify(c, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(c)
@@ -82,6 +82,8 @@ func signals(ctx context.Context, stop context.CancelFunc, l *loop, b *backend) 
 		select {
 		case <-ctx.Done():
 			return nil
+		case err := <-fatal:
+			return err
 		case s := <-c:
 			if s == syscall.SIGHUP {
 				_, _ = b.Reload(ctx)

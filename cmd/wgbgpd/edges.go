@@ -30,6 +30,7 @@ type gateway struct {
 	inbox   *inbox
 	journal *journal
 	log     *slog.Logger
+	fatal   chan error // capacity 1: the daemon must end
 
 	wg      *device.Manager
 	fib     *fib.FIB
@@ -61,7 +62,7 @@ func (g *gateway) adopt(cfg *ha.Config) {
 
 // newGateway opens every edge. Nothing is changed in the system yet.
 func newGateway(cfg *configs.Config, in *inbox, j *journal, log *slog.Logger) (*gateway, error) {
-	g := &gateway{inbox: in, journal: j, log: log}
+	g := &gateway{inbox: in, journal: j, log: log, fatal: make(chan error, 1)}
 	g.adopt(cfg.Core)
 	var err error
 	if g.wg, err = device.New(device.Options{Logger: log, StateDir: cfg.StateDir}); err != nil {
@@ -74,7 +75,7 @@ func newGateway(cfg *configs.Config, in *inbox, j *journal, log *slog.Logger) (*
 		return nil, fmt.Errorf("gre: %w", err)
 	}
 	if g.speaker, err = speaker.New(speaker.Config{
-		ASN: cfg.Core.Gateway.ASN, RouterID: cfg.Core.Gateway.RouterID, Logger: log, Sink: sink{g},
+		ASN: cfg.Core.Gateway.ASN, RouterID: cfg.Core.Gateway.RouterID, Logger: log, Sink: sink{g}, OnWedged: g.wedged,
 	}); err != nil {
 		return nil, err
 	}
@@ -156,8 +157,11 @@ func (g *gateway) applyBGP(ctx context.Context, p *ha.Plan, _ why) string {
 	a := g.speaker.Apply(ctx, p.Gen, p.Neighbors, p.Announcements)
 	g.refused.Store(&a.NeighborErrors)
 	g.inbox.put(ha.AnnounceApplied{Plan: p, AnnounceApplied: a})
-	if g.speaker.Wedged() {
+	switch n := len(a.Failed) + len(a.NeighborErrors); {
+	case g.speaker.Wedged():
 		return "GoBGP does not answer"
+	case n > 0: // an error makes the edge try again
+		return fmt.Sprintf("%d neighbors and %d prefixes could not be set", len(a.NeighborErrors), len(a.Failed))
 	}
 	return ""
 }
@@ -212,6 +216,17 @@ type sink struct{ g *gateway }
 func (s sink) Paths(changes []bgp.PathChange) { s.g.inbox.put(ha.PathsChanged{Changes: changes}) }
 func (s sink) Neighbor(n bgp.NeighborState)   { s.g.inbox.put(ha.NeighborObserved{NeighborState: n}) }
 func (s sink) Rejected(r bgp.Rejected)        { s.g.journal.rejected(r) }
+
+// wedged ends the process when GoBGP hangs: nothing that is known can be told
+// any more, the supervisor starts a fresh process, and routes and tunnels stay
+// meanwhile.
+func (g *gateway) wedged(call string) {
+	g.journal.edge("bgp", "GoBGP does not return from "+call)
+	select {
+	case g.fatal <- fmt.Errorf("bgp: GoBGP does not return from %s", call):
+	default:
+	}
+}
 
 // close ends the edges. Whatever the kernel holds stays.
 func (g *gateway) close(orderly bool) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -118,5 +119,5 @@ func (j *journal) event(level slog.Level, e api.Event) {
 	if e.Gen != 0 {
 		attrs = append(attrs, "gen", e.Gen)
 	}
-	j.log.Log(nil, level, e.Kind, attrs...)
+	j.log.Log(context.Background(), level, e.Kind, attrs...)
 }
