@@ -149,6 +149,28 @@ func TestSilenceIsTimeout(t *testing.T) {
 	b.wait(t, "v6", 3, true, "")
 }
 
+// With the timeout as long as the interval, which is the default, a round ends a
+// moment after the next one is due. That one must not be left out, or detection
+// takes twice as long as the operator reads from fall and interval.
+func TestSilentTargetIsAskedEveryInterval(t *testing.T) {
+	if !nstest.Isolate(t) {
+		return
+	}
+	n := far(t)
+	n.Run(t, "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1")
+	p := ping("silent", "wg0", "10.7.0.2")
+	p.Timeout = p.Interval
+	b := start(t, p)
+	b.wait(t, "silent", 1, false, "timeout")
+	first := b.take("silent")[0].At
+	const rounds = 10
+	b.wait(t, "silent", rounds, false, "timeout")
+	took := b.take("silent")[rounds-1].At.Sub(first)
+	if limit := rounds * every * 3 / 2; took > limit {
+		t.Errorf("%d failed rounds: took %s, want about %s and at most %s", rounds, took, rounds*every, limit)
+	}
+}
+
 func TestUnreachableIsReportedBeforeTheTimeout(t *testing.T) {
 	if !nstest.Isolate(t) {
 		return

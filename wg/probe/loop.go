@@ -217,7 +217,7 @@ func (l *loop) finish(t *target, r wg.ProbeResult, at time.Duration) {
 	t.open = false
 	t.closeTCP()
 	now := l.now()
-	next := t.after(now)
+	next := t.next(now)
 	if missed := int64(next-t.began)/int64(t.probe.Interval) - 1; missed > 0 && t.probe.Timeout <= t.probe.Interval {
 		l.e.stats.skipped.Add(uint64(missed))
 	}

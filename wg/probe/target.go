@@ -40,6 +40,21 @@ func (t *target) after(now time.Duration) time.Duration {
 	return t.phase + (now-t.phase+i)/i*i
 }
 
+// next returns when the round after the one that began last starts. A round may
+// end a little after the next one was due, always so when the timeout is as long
+// as the interval; then that one starts late instead of being left out. What is
+// missed by more than half an interval stays missed: nothing is caught up.
+func (t *target) next(now time.Duration) time.Duration {
+	due := t.after(t.began)
+	switch {
+	case due >= now:
+		return due
+	case now-due <= t.probe.Interval/2:
+		return now
+	}
+	return t.after(now)
+}
+
 func (t *target) closeTCP() {
 	if t.fd >= 0 {
 		_ = unix.Close(t.fd)
