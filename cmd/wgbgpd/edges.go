@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -65,7 +66,7 @@ func newGateway(cfg *configs.Config, in *inbox, j *journal, log *slog.Logger) (*
 	g := &gateway{inbox: in, journal: j, log: log, fatal: make(chan error, 1)}
 	g.adopt(cfg.Core)
 	var err error
-	if g.wg, err = device.New(device.Options{Logger: log, StateDir: cfg.StateDir}); err != nil {
+	if g.wg, err = device.New(device.Options{Logger: log, StateDir: filepath.Join(cfg.StateDir, "wireguard")}); err != nil {
 		return nil, fmt.Errorf("wireguard: %w", err)
 	}
 	if g.fib, err = fib.New(fib.Options{Logger: log}); err != nil {
@@ -96,11 +97,23 @@ func (g *gateway) edges() []*edge {
 	return []*edge{g.wgEdge, g.greEdge, g.fibEdge, g.bgpEdge, g.probeEdge}
 }
 
-func (g *gateway) applyWireGuard(ctx context.Context, p *ha.Plan, _ why) string {
+func (g *gateway) applyWireGuard(ctx context.Context, p *ha.Plan, w why) string {
 	var bad []string
+	for i := range p.Devices {
+		if w == planned {
+			break
+		}
+		// What somebody else did to the device is seen only by reading it whole.
+		if _, err := g.wg.Snapshot(ctx, p.Devices[i].Name); err != nil && !errors.Is(err, device.ErrNoDevice) {
+			bad = append(bad, p.Devices[i].Name+": "+err.Error())
+		}
+	}
 	for _, a := range g.wg.Apply(ctx, p.Gen, p.Devices, p.FIB.Complete) {
 		if a.Err != "" {
 			bad = append(bad, a.Device+": "+a.Err)
+		}
+		for _, text := range a.Problems {
+			bad = append(bad, a.Device+": "+text)
 		}
 		g.inbox.put(ha.WireGuardApplied{Plan: p, Applied: a})
 	}
@@ -203,6 +216,9 @@ func (g *gateway) observe(ctx context.Context) error {
 
 func (g *gateway) observeDevice(ctx context.Context, name string) {
 	s, err := g.wg.Observe(ctx, name)
+	for tries := 1; errors.Is(err, device.ErrInterrupted) && tries < 3; tries++ {
+		s, err = g.wg.Observe(ctx, name) // a change overtook the dump; that is normal
+	}
 	f := ha.DeviceObserved{State: s}
 	if err != nil {
 		f = ha.DeviceObserved{State: wg.DeviceState{Name: name}, Err: err.Error(), Gone: errors.Is(err, device.ErrNoDevice)}
