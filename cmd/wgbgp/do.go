@@ -108,11 +108,15 @@ func doExplain(ctx context.Context, a *app, args []string) error {
 	return err
 }
 
-func doCheck(ctx context.Context, a *app, _ []string) error {
+func doCheck(ctx context.Context, a *app, kernel bool) error {
 	var r api.CheckReport
 	err := query(ctx, a, func(ctx context.Context, c *api.Client) (api.CheckReport, error) {
 		var err error
-		r, err = c.Check(ctx)
+		if kernel {
+			r, err = c.CheckKernel(ctx)
+		} else {
+			r, err = c.Check(ctx)
+		}
 		return r, err
 	}, renderCheck)
 	if err == nil && !r.OK {

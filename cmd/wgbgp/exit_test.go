@@ -29,6 +29,9 @@ func TestExitCodes(t *testing.T) {
 	invalid := apitest.New()
 	invalid.Report.Errors = api.List[api.ConfigProblem]{{File: "/etc/wgbgp/wgbgp.toml", Line: 3, Key: "gateway.asn", Problem: "missing", Cure: "add it"}}
 	wrong := serve(t, invalid)
+	apart := apitest.New()
+	apart.Kernel = []api.Problem{{Severity: api.SeverityError, Object: "kernel routes", Reason: "kernel-differs", Text: "missing: 10.2.0.0/16 metric 100"}}
+	torn := serve(t, apart)
 	dead := filepath.Join(t.TempDir(), "nobody")
 	bad := filepath.Join(t.TempDir(), "bad.toml")
 	if err := os.WriteFile(bad, []byte("[gateway]\nnonsense = 1\n"), 0o600); err != nil {
@@ -88,6 +91,8 @@ func TestExitCodes(t *testing.T) {
 		{"config reload", dead, 4, "no such socket"},
 
 		{"check", socket, 5, "check: 3 errors"},
+		{"check --kernel", socket, 0, ""},
+		{"check --kernel", torn, 5, "check: 1 error"},
 		{"explain 10.2.3.4", socket, 5, "broken at peer"},
 
 		{"config reload", wrong, 6, "/etc/wgbgp/wgbgp.toml:3: gateway.asn: missing; add it"},

@@ -30,6 +30,7 @@ type command struct {
 // commands is the whole tree.
 func commands() []command {
 	var since uint64
+	var kernel bool
 	return []command{
 		{use: "status", short: "One screen: sites, sessions, prefixes, alarms", do: doStatus},
 		{use: "peer [NAME|KEY]", short: "WireGuard peers", max: 1, do: doPeer, complete: completeSites},
@@ -74,7 +75,12 @@ func commands() []command {
 		},
 		{
 			use: "check", short: "Is anything wrong? For monitoring systems",
-			long: "Exit code 0 when nothing is wrong, 5 when something is.", do: doCheck,
+			long: "Exit code 0 when nothing is wrong, 5 when something is. With --kernel it reads back interfaces, addresses,\n" +
+				"peers, allowed IPs, routes, policy rules and filters and compares only these with what should be there.",
+			do: func(ctx context.Context, a *app, _ []string) error { return doCheck(ctx, a, kernel) },
+			flags: func(f *pflag.FlagSet) {
+				f.BoolVar(&kernel, "kernel", false, "compare what should be with what the kernel holds")
+			},
 		},
 		{use: "version", short: "Version of this program and of the daemon", do: doVersion},
 		{

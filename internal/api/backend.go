@@ -27,6 +27,9 @@ type Backend interface {
 	// a host prefix, through the gateway. ExplainFrom does the work from the
 	// other answers.
 	Explain(ctx context.Context, q ExplainQuery) (Explain, error)
+	// CheckKernel compares what should be with what the kernel and the WireGuard
+	// devices hold, read for this purpose. No difference is an empty list.
+	CheckKernel(ctx context.Context) ([]Problem, error)
 	// Events is the log the daemon publishes to; the server streams from it.
 	Events() *EventLog
 

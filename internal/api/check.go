@@ -18,10 +18,16 @@ type View struct {
 	Health    []Health
 }
 
+// getCheck answers what is wrong as seen by the daemon; with kernel=true only
+// what a comparison with the kernel finds.
 func getCheck(s *Server, r *http.Request, _ order) (any, error) {
 	var v View
 	var err error
 	ctx := r.Context()
+	if r.URL.Query().Get("kernel") == "true" {
+		p, err := s.backend.CheckKernel(ctx)
+		return checkReport(p), err
+	}
 	if v.Status, err = s.backend.Status(ctx); err != nil {
 		return nil, err
 	}
@@ -37,12 +43,15 @@ func getCheck(s *Server, r *http.Request, _ order) (any, error) {
 	if v.Routes, err = s.backend.Routes(ctx, PrefixQuery{}); err != nil {
 		return nil, err
 	}
-	p := Problems(v)
+	return checkReport(Problems(v)), nil
+}
+
+func checkReport(p []Problem) CheckReport {
 	rep := CheckReport{Schema: Schema, OK: true, Problems: p}
 	for _, x := range p {
 		rep.OK = rep.OK && x.Severity != SeverityError
 	}
-	return rep, nil
+	return rep
 }
 
 // Problems lists what a monitoring system should wake somebody for (errors)

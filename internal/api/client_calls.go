@@ -102,6 +102,11 @@ func (c *Client) Check(ctx context.Context) (CheckReport, error) {
 	return get[CheckReport](ctx, c, "/v1/check", nil)
 }
 
+// CheckKernel asks where the kernel differs from what should be.
+func (c *Client) CheckKernel(ctx context.Context) (CheckReport, error) {
+	return get[CheckReport](ctx, c, "/v1/check", url.Values{"kernel": {"true"}})
+}
+
 // Config asks for the running configuration.
 func (c *Client) Config(ctx context.Context) (Config, error) {
 	return get[Config](ctx, c, "/v1/config", nil)

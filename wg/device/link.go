@@ -50,7 +50,7 @@ func (l links) adjust(link netlink.Link, want *wg.Device, mtu int, own *ownershi
 	if a.MTU != mtu {
 		do(fmt.Sprintf("set MTU %d", mtu), l.h.LinkSetMTU(link, mtu))
 	}
-	if err := l.vrf(link, want.VRF, do); err != nil {
+	if err := l.vrf(link, want.VRF, false, do); err != nil {
 		problems = append(problems, err.Error())
 	}
 	problems = append(problems, l.addresses(link, want, own, do)...)
@@ -60,7 +60,8 @@ func (l links) adjust(link netlink.Link, want *wg.Device, mtu int, own *ownershi
 	return changed, problems
 }
 
-func (l links) vrf(link netlink.Link, vrf string, do func(string, error)) error {
+// vrf moves the interface into its VRF; dry only says what would be done.
+func (l links) vrf(link netlink.Link, vrf string, dry bool, do func(string, error)) error {
 	master := 0
 	if vrf != "" {
 		v, err := l.find(vrf)
@@ -74,6 +75,10 @@ func (l links) vrf(link netlink.Link, vrf string, do func(string, error)) error 
 	}
 	switch now := link.Attrs().MasterIndex; {
 	case now == master:
+	case dry && master == 0:
+		do("leave its VRF", nil)
+	case dry:
+		do("enter VRF "+vrf, nil)
 	case master == 0:
 		do("leave its VRF", l.h.LinkSetNoMaster(link))
 	default:
@@ -85,16 +90,9 @@ func (l links) vrf(link netlink.Link, vrf string, do func(string, error)) error 
 // addresses adds what is missing and removes what we set and is no longer
 // wanted; addresses of others stay.
 func (l links) addresses(link netlink.Link, want *wg.Device, own *ownership, do func(string, error)) []string {
-	list, err := l.h.AddrList(link, netlink.FAMILY_ALL)
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+	have, err := l.have(link)
+	if err != nil {
 		return []string{fmt.Sprintf("interface %s: read addresses: %v", want.Name, translate(err))}
-	}
-	have := map[netip.Prefix]bool{}
-	for _, a := range list {
-		if ip, ok := netip.AddrFromSlice(a.IP); ok {
-			ones, _ := a.Mask.Size()
-			have[netip.PrefixFrom(ip.Unmap(), ones)] = true
-		}
 	}
 	for _, p := range want.Addresses {
 		if have[p] {
@@ -121,6 +119,29 @@ func (l links) addresses(link netlink.Link, want *wg.Device, own *ownership, do 
 		own.add("-addr", p.String())
 	}
 	return nil
+}
+
+// have reads the addresses of an interface. An interrupted dump, which a change
+// anywhere causes, is taken again, and at last as it is.
+func (l links) have(link netlink.Link) (map[netip.Prefix]bool, error) {
+	var list []netlink.Addr
+	var err error
+	for range 5 {
+		if list, err = l.h.AddrList(link, netlink.FAMILY_ALL); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return nil, err
+	}
+	have := map[netip.Prefix]bool{}
+	for _, a := range list {
+		if ip, ok := netip.AddrFromSlice(a.IP); ok {
+			ones, _ := a.Mask.Size()
+			have[netip.PrefixFrom(ip.Unmap(), ones)] = true
+		}
+	}
+	return have, nil
 }
 
 // address: duplicate address detection makes no sense on a link without

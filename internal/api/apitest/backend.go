@@ -15,6 +15,7 @@ import (
 type Backend struct {
 	mu     sync.Mutex
 	View   api.View
+	Kernel []api.Problem // what CheckKernel finds
 	In     map[string]api.AdjIn
 	Out    map[string]api.AdjOut
 	Config api.Config
@@ -123,6 +124,11 @@ func (b *Backend) Health(ctx context.Context) ([]api.Health, error) {
 // Explain implements api.Backend.
 func (b *Backend) Explain(ctx context.Context, q api.ExplainQuery) (api.Explain, error) {
 	return answer(ctx, b, "Explain", func() api.Explain { return api.ExplainFrom(q, b.View) })
+}
+
+// CheckKernel implements api.Backend.
+func (b *Backend) CheckKernel(ctx context.Context) ([]api.Problem, error) {
+	return answer(ctx, b, "CheckKernel", func() []api.Problem { return b.Kernel })
 }
 
 // Events implements api.Backend.
