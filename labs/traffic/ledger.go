@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -16,14 +17,14 @@ type packet struct{ sent, arrived time.Duration }
 type ledger struct {
 	mu         sync.Mutex
 	packets    []packet
-	newest     int // highest sequence number that arrived, -1: none
+	newest     []int // by flow, highest sequence number that arrived, -1: none
 	duplicates int
-	overtaken  int // arrived after a later packet
+	overtaken  int // arrived after a later packet of their flow
 	errors     map[syscall.Errno]int
 }
 
-func newLedger() ledger {
-	return ledger{newest: -1, errors: map[syscall.Errno]int{}, packets: make([]packet, 0, 1<<14)}
+func newLedger(flows int) ledger {
+	return ledger{newest: slices.Repeat([]int{-1}, flows), errors: map[syscall.Errno]int{}, packets: make([]packet, 0, 1<<14)}
 }
 
 func (l *ledger) sent(at time.Duration) {
@@ -50,18 +51,20 @@ func (l *ledger) received(n uint64, at time.Duration) {
 		return
 	}
 	p.arrived = at
-	if int(n) < l.newest {
+	newest := &l.newest[int(n)%len(l.newest)]
+	if int(n) < *newest {
 		l.overtaken++
 	} else {
-		l.newest = int(n)
+		*newest = int(n)
 	}
 }
 
 func (l *ledger) latest() (sent time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.newest < 0 {
+	newest := slices.Max(l.newest)
+	if newest < 0 {
 		return 0, false
 	}
-	return l.packets[l.newest].sent, true
+	return l.packets[newest].sent, true
 }

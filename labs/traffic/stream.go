@@ -51,7 +51,7 @@ func Start(cfg Config) (*Stream, error) {
 	if cfg.Size < headerLen || cfg.Rate <= 0 || !cfg.Dst.IsValid() {
 		return nil, fmt.Errorf("traffic %s: want a destination, a rate above 0 and at least %d bytes", cfg.Name, headerLen)
 	}
-	s := &Stream{cfg: cfg, id: nextID.Add(1), log: newLedger()}
+	s := &Stream{cfg: cfg, id: nextID.Add(1), log: newLedger(cfg.Flows)}
 	if err := s.open(); err != nil {
 		return nil, fmt.Errorf("traffic %s: %w", cfg.Name, errors.Join(err, s.close()))
 	}

@@ -139,6 +139,19 @@ func TestRefusedPacketsAreCountedByErrorNumber(t *testing.T) {
 	}
 }
 
+func TestOrderIsJudgedWithinAFlow(t *testing.T) {
+	l := newLedger(2)
+	for range 6 {
+		l.sent(0)
+	}
+	for _, n := range []uint64{1, 0, 4, 3, 2, 2, 5} { // 2 comes after 4, its flow's next; then once more
+		l.received(n, 0)
+	}
+	if l.overtaken != 1 || l.duplicates != 1 {
+		t.Errorf("got %d overtaken and %d duplicates, want 1 and 1", l.overtaken, l.duplicates)
+	}
+}
+
 // ledger arithmetic without a network: two flows, the odd one loses.
 func TestOutagesAreFoundPerFlow(t *testing.T) {
 	ms := time.Millisecond
@@ -178,7 +191,7 @@ func TestOutagesAreFoundPerFlow(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := &Stream{cfg: Config{Flows: 2}, start: began, log: newLedger()}
+			s := &Stream{cfg: Config{Flows: 2}, start: began, log: newLedger(2)}
 			s.log.packets = c.packets
 			r := s.Report(began.Add(time.Duration(c.lo)*ms), began.Add(time.Duration(c.hi)*ms))
 			if len(r.Outages) != len(c.want) {

@@ -72,7 +72,8 @@ func (s *story) expectLoss(from, to time.Time, most int, streams ...int) {
 		r := s.report(from, to, n)
 		what := fmt.Sprintf("%s: %d packets sent, %d lost", s.names[n], r.Sent, r.Lost)
 		if o, ok := r.Longest(); ok {
-			what += ", longest gap " + ms(o.Gap)
+			what += fmt.Sprintf(", longest gap %s, first at %.2f s, last at %.2f s", ms(o.Gap),
+				r.Outages[0].From.Sub(s.start).Seconds(), r.Outages[len(r.Outages)-1].To.Sub(s.start).Seconds())
 		}
 		s.expect(what, r.Lost <= most && r.Sent > 0)
 	}
