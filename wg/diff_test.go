@@ -321,3 +321,10 @@ func BenchmarkDiff10kPeersUnchanged(b *testing.B) {
 		Diff(want, table, DiffOptions{})
 	}
 }
+
+func testKey(n int) (k Key) {
+	k[0], k[1], k[31] = byte(n>>8), byte(n), 1
+	return k
+}
+
+func pfx(s string) netip.Prefix { return netip.MustParsePrefix(s) }

@@ -158,3 +158,12 @@ func (t *Table) Do(op Op) {
 		t.peers = slices.Delete(t.peers, i, i+1)
 	}
 }
+
+// CompareAllowed orders allowed IPs: by address (IPv4 first), then by length,
+// so that a covering prefix comes before what it covers.
+func CompareAllowed(a, b netip.Prefix) int {
+	if c := a.Addr().Compare(b.Addr()); c != 0 {
+		return c
+	}
+	return a.Bits() - b.Bits()
+}
