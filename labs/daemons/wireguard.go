@@ -39,7 +39,7 @@ func StartWireGuard(h *netlab.Host, device, config string, mtu int, addresses ..
 	if mtu == 0 {
 		mtu = 1420
 	}
-	return p, h.RunAll(fmt.Sprintf("ip link set dev %s mtu %d up", device, mtu))
+	return p, h.RunAll(fmt.Sprintf("ip link set dev %s txqueuelen 5000 mtu %d up", device, mtu))
 }
 
 // WireGuardPeer is one peer in the form of `wg setconf`.

@@ -181,6 +181,11 @@ func (t Tunnel) address() error {
 	if err != nil {
 		return err
 	}
+	// The measurement shall not lose packets because this process did not run
+	// for a moment.
+	if err := netlink.LinkSetTxQLen(link, 5000); err != nil {
+		return err
+	}
 	for _, p := range t.Addresses {
 		a, err := netlink.ParseAddr(p.String())
 		if err != nil {
