@@ -26,6 +26,9 @@ func (b *backend) Status(ctx context.Context) (api.Status, error) {
 		File: b.file, Loaded: api.At(b.loaded, time.Now()), Attempted: api.At(b.attempted, time.Now()), Error: b.failed,
 	}
 	b.mu.Unlock()
+	for _, n := range b.gateway.speaker.States() {
+		s.Prefixes.Learned += int(n.Accepted)
+	}
 	for _, e := range b.gateway.edges() {
 		s.Edges = append(s.Edges, api.Edge{Name: e.name, Gen: e.gen.Load(), OK: e.failure() == "", Error: e.failure()})
 	}
@@ -100,7 +103,6 @@ func (b *backend) status(c *ha.Core, now time.Time) api.Status {
 				s.Sessions.Established++
 			}
 		}
-		s.Prefixes.Learned += int(st.Accepted)
 	}
 	return s
 }
