@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -154,4 +155,9 @@ func atTGW(t *testing.T, l *gwlab.Lab, within time.Duration, p netip.Prefix, gat
 		}
 		return err
 	})
+}
+
+// allowMore adds to the first site's allow list in the text of a configuration.
+func allowMore(config, rule string) string {
+	return strings.Replace(config, "\nallow = [", "\nallow = ["+strconv.Quote(rule)+", ", 1)
 }
