@@ -23,7 +23,7 @@ func (c *Core) assemble(w *walker) *Plan {
 	p := &Plan{
 		Gen:           last.Gen + 1,
 		Devices:       c.planDevices(last.Devices),
-		Tunnels:       keep(last.Tunnels, c.tunnelsWant, equalTunnel),
+		Tunnels:       keepTunnels(last.Tunnels, c.tunnelsWant),
 		Neighbors:     c.neighborsWant,
 		Announcements: w.ann.done(),
 		FIB: bgp.FIB{
@@ -42,13 +42,12 @@ func (c *Core) assemble(w *walker) *Plan {
 	return p
 }
 
-// keep returns old if the new elements equal it.
-func keep[T any](old, fresh []T, equal func(a, b *T) bool) []T {
-	b := builder[T]{old: old, equal: equal}
-	for i := range fresh {
-		b.add(fresh[i])
+// keepTunnels returns old if the new ones equal it.
+func keepTunnels(old, fresh []tgwconnect.Tunnel) []tgwconnect.Tunnel {
+	if slices.EqualFunc(old, fresh, equalTunnel) {
+		return old
 	}
-	return b.done()
+	return fresh
 }
 
 // same reports whether two slices are one and the same.
@@ -80,13 +79,13 @@ func (c *Core) planDevices(old []wg.Device) []wg.Device {
 func (d *deviceState) planPeers(was []wg.Peer) []wg.Peer {
 	changed := len(was) != len(d.sites)
 	for i, s := range d.sites {
-		if !slices.Equal(s.lastAllowed, s.allowed) {
+		switch {
+		case s.moved:
 			s.lastAllowed = slices.Clone(s.allowed)
+		case s.kept < len(s.lastAllowed):
+			s.lastAllowed = slices.Clip(s.lastAllowed[:s.kept])
 		}
-		if !changed {
-			p := s.peer()
-			changed = !equalPeer(&was[i], &p)
-		}
+		changed = changed || !s.isPeer(&was[i])
 	}
 	if !changed {
 		return was
@@ -100,13 +99,22 @@ func (d *deviceState) planPeers(was []wg.Peer) []wg.Peer {
 
 func (s *siteState) peer() wg.Peer {
 	p := s.cfg.Peer
-	p.Name = s.cfg.Name
-	p.Dead = s.dead && !s.disabled
-	p.AllowedIPs = s.lastAllowed
-	if !s.synced() {
-		p.AllowedIPs = everything
-	}
+	p.Name, p.Dead, p.AllowedIPs = s.cfg.Name, s.dead && !s.disabled, s.allowedIPs()
 	return p
+}
+
+func (s *siteState) allowedIPs() []netip.Prefix {
+	if s.synced() {
+		return s.lastAllowed
+	}
+	return everything
+}
+
+// isPeer reports whether p is what peer returns.
+func (s *siteState) isPeer(p *wg.Peer) bool {
+	c, ips := &s.cfg.Peer, s.allowedIPs()
+	return p.Key == c.Key && p.Name == s.cfg.Name && p.PresharedKey == c.PresharedKey && p.Endpoint == c.Endpoint &&
+		p.Keepalive == c.Keepalive && p.Dead == (s.dead && !s.disabled) && (same(p.AllowedIPs, ips) || slices.Equal(p.AllowedIPs, ips))
 }
 
 func planSources(old []AcceptedSources, w *walker) []AcceptedSources {
@@ -128,18 +136,13 @@ func equalRoute(a, b *bgp.Route) bool {
 }
 
 func equalAnnouncement(a, b *bgp.Announcement) bool {
-	return a.Prefix == b.Prefix && a.Attrs.Equal(b.Attrs) && slices.Equal(a.Except, b.Except) &&
+	return a.Prefix == b.Prefix && a.Attrs.Equal(b.Attrs) && (same(a.Except, b.Except) || slices.Equal(a.Except, b.Except)) &&
 		(same(a.To, b.To) || slices.EqualFunc(a.To, b.To, equalExport))
 }
 
 func equalExport(a, b bgp.Export) bool {
 	return a.Group == b.Group && a.MED == b.MED && a.Prepend == b.Prepend && a.LocalPref == b.LocalPref &&
 		slices.Equal(a.Communities, b.Communities) && slices.Equal(a.Large, b.Large)
-}
-
-func equalPeer(a, b *wg.Peer) bool {
-	return a.Key == b.Key && a.Name == b.Name && a.PresharedKey == b.PresharedKey && a.Endpoint == b.Endpoint &&
-		a.Keepalive == b.Keepalive && a.Dead == b.Dead && (same(a.AllowedIPs, b.AllowedIPs) || slices.Equal(a.AllowedIPs, b.AllowedIPs))
 }
 
 func equalDevice(a, b *wg.Device) bool {
@@ -153,6 +156,17 @@ func equalFrame(a, b *bgp.FIB) bool {
 }
 
 func equalWithheld(a, b *Withheld) bool { return *a == *b }
+
+func orderRoute(a, b *bgp.Route) int {
+	if d := bgp.ComparePrefix(a.Prefix, b.Prefix); d != 0 {
+		return d
+	}
+	return cmp.Compare(a.Metric, b.Metric)
+}
+
+func orderAnnouncement(a, b *bgp.Announcement) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) }
+
+func orderWithheld(a, b *Withheld) int { return compareWithheld(*a, *b) }
 
 // compareWithheld is the order of Plan.Withheld.
 func compareWithheld(a, b Withheld) int {
@@ -168,7 +182,7 @@ func compareWithheld(a, b Withheld) int {
 // everything is what an open peer may carry; routes and the source check decide.
 var everything = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 
-func equalTunnel(a, b *tgwconnect.Tunnel) bool {
+func equalTunnel(a, b tgwconnect.Tunnel) bool {
 	return a.Name == b.Name && a.Backend == b.Backend && a.Local == b.Local && a.Remote == b.Remote && a.MTU == b.MTU &&
 		a.TTL == b.TTL && a.Mark == b.Mark && a.VRF == b.VRF && slices.Equal(a.Addresses, b.Addresses)
 }

@@ -74,12 +74,18 @@ type siteState struct {
 	missing  bool          // the peer was not on the device when last looked
 	dead     bool          // its endpoint may be resolved again
 
-	// Planning scratch: the allowed IPs of this plan, those of the last one,
-	// and a cursor into what is applied.
-	allowed     []netip.Prefix
+	// Planning scratch. Allowed IPs of this plan are lastAllowed[:kept], or once
+	// they differ from those of the last plan (moved), allowed. applied is the
+	// peer as confirmed, cursor an index into its allowed IPs. plain says that
+	// nothing is the matter with the site; then to is who is told its prefixes.
 	lastAllowed []netip.Prefix
+	kept        int
+	moved       bool
+	allowed     []netip.Prefix
 	applied     *wg.Peer
 	cursor      int
+	plain       bool
+	to          []bgp.Export
 }
 
 type neighborState struct {
@@ -100,6 +106,7 @@ type deviceState struct {
 	plan    *Plan // last attempted
 	want    *wg.Device
 	applied wg.Applied
+	joined  bool // sites point at their peers in want
 }
 
 type appliedRoutes struct {
@@ -271,7 +278,7 @@ func (c *Core) stepApplied(f WireGuardApplied) {
 		d.applied.Err = f.Err
 		return
 	}
-	d.plan, d.applied = f.Plan, f.Applied
+	d.plan, d.applied, d.joined = f.Plan, f.Applied, false
 	d.want = findDevice(f.Plan, f.Device)
 }
 
@@ -303,7 +310,9 @@ func (c *Core) stepDevice(now time.Time, f DeviceObserved) {
 		for i < len(f.State.Peers) && f.State.Peers[i].Key.Compare(s.cfg.Peer.Key) < 0 {
 			i++
 		}
+		was := s.missing
 		s.missing = i >= len(f.State.Peers) || f.State.Peers[i].Key != s.cfg.Peer.Key
+		d.joined = d.joined && s.missing == was
 		if s.missing {
 			s.health.peer(now, nil)
 		} else {

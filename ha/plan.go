@@ -94,6 +94,7 @@ type walker struct {
 	lingering bool
 
 	oldRoutes []bgp.Route
+	oldAt     int // those before it are of earlier prefixes
 	reports   []bgp.RouteReport
 	oldAnn    []bgp.Announcement
 	endpoints []netip.Addr
@@ -105,34 +106,39 @@ func (w *walker) start(c *Core, now time.Time) {
 	if c.plan != nil {
 		last = *c.plan
 	}
-	w.routes = builder[bgp.Route]{old: last.FIB.Routes, equal: equalRoute}
-	w.ann = builder[bgp.Announcement]{old: last.Announcements, equal: equalAnnouncement}
-	w.withheld = builder[Withheld]{old: last.Withheld, equal: equalWithheld}
+	w.routes = builder[bgp.Route]{old: last.FIB.Routes, equal: equalRoute, order: orderRoute}
+	w.ann = builder[bgp.Announcement]{old: last.Announcements, equal: equalAnnouncement, order: orderAnnouncement}
+	w.withheld = builder[Withheld]{old: last.Withheld, equal: equalWithheld, order: orderWithheld}
 	w.ecmp = w.ecmp[:0]
 	w.sources = map[string][]netip.Prefix{}
 	w.anyDead, w.lingering = false, false
-	w.oldRoutes, w.reports, w.oldAnn, w.endpoints = nil, nil, nil, c.endpoints
+	w.oldRoutes, w.oldAt, w.reports, w.oldAnn, w.endpoints = nil, 0, nil, nil, c.endpoints
 	if c.routes.plan != nil && c.routes.Err == "" {
 		w.oldRoutes, w.reports = c.routes.plan.FIB.Routes, c.routes.Reports
 	}
 	if c.ann.plan != nil {
 		w.oldAnn = c.ann.plan.Announcements
 	}
-	for _, s := range c.sites {
-		s.allowed, s.cursor, s.applied = s.allowed[:0], 0, nil
-	}
 	for _, d := range c.devices {
 		d.join()
+	}
+	for _, s := range c.sites {
+		s.start(c)
 	}
 }
 
 // join points every site at its peer in what the device edge confirmed.
 func (d *deviceState) join() {
-	if d.want == nil || d.applied.Index == 0 {
+	if d.joined {
 		return
 	}
+	d.joined = true
 	i := 0
 	for _, s := range d.sites {
+		s.applied = nil
+		if d.want == nil || d.applied.Index == 0 {
+			continue
+		}
 		for i < len(d.want.Peers) && d.want.Peers[i].Key.Compare(s.cfg.Peer.Key) < 0 {
 			i++
 		}
@@ -160,6 +166,9 @@ func (s *siteState) ready(p netip.Prefix) bool {
 	if s.cursor >= len(a) || a[s.cursor] != p {
 		return false
 	}
+	if len(s.dev.applied.Failed) == 0 {
+		return true
+	}
 	_, failed := s.dev.applied.Failed[p]
 	return !failed
 }
@@ -169,13 +178,15 @@ func (s *siteState) ready(p netip.Prefix) bool {
 func (w *walker) place(e *entry) {
 	c := w.c
 	old, report := w.oldRoute(e.prefix)
-	announced := w.announced(e.prefix)
+	if w.ordinary(e, old, report) {
+		return
+	}
 	if e.empty() {
-		w.leave(e, old, announced)
+		w.leave(e, old, w.announced(e.prefix))
 		return
 	}
 	e.gone = time.Time{}
-	covers := w.coversEndpoint(e.prefix)
+	covers := len(e.paths) > 0 && w.coversEndpoint(e.prefix)
 	w.cands = c.candidates(w.cands, e, covers)
 	w.own(e, old)
 	w.route(e, old)
@@ -257,7 +268,7 @@ func (w *walker) own(e *entry, old *bgp.Route) {
 
 func (w *walker) grant(s *siteState, p netip.Prefix) {
 	if s.synced() {
-		s.allowed = append(s.allowed, p)
+		s.own(p)
 		return
 	}
 	have := w.sources[s.cfg.Device]

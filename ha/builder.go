@@ -1,0 +1,70 @@
+package ha
+
+// builder makes a slice of the plan by comparing it with that of the last plan
+// while it grows: nothing is copied before something differs, and then what did
+// not change is copied in long runs.
+type builder[T any] struct {
+	old   []T
+	equal func(a, b *T) bool
+	// order is that of both slices. It only serves to find the way back into
+	// old: a wrong one costs time and changes no outcome.
+	order func(a, b *T) int
+	v     T   // under comparison; kept here so that it need not be allocated
+	from  int // old[from:n] is in the new slice and not yet in out
+	n     int // elements of old dealt with
+	out   []T // once something differs
+	fresh bool
+}
+
+// next is the element of the last plan that would come next, nil if none. Who
+// sees that it is the wanted one calls keep instead of add.
+func (b *builder[T]) next() *T {
+	if b.n < len(b.old) {
+		return &b.old[b.n]
+	}
+	return nil
+}
+
+func (b *builder[T]) keep() { b.n++ }
+
+func (b *builder[T]) add(v T) {
+	b.v = v
+	for b.n < len(b.old) {
+		o := &b.old[b.n]
+		if b.equal(o, &b.v) {
+			b.n++
+			return
+		}
+		d := b.order(o, &b.v)
+		if d > 0 {
+			break // v comes before it
+		}
+		b.flush()
+		b.n++ // gone, or replaced by v
+		b.from = b.n
+		if d == 0 {
+			break
+		}
+	}
+	b.flush()
+	b.out = append(b.out, v)
+}
+
+// flush copies the run that is pending.
+func (b *builder[T]) flush() {
+	if !b.fresh {
+		b.fresh = true
+		b.out = make([]T, 0, len(b.old)+16)
+	}
+	b.out = append(b.out, b.old[b.from:b.n]...)
+	b.from = b.n
+}
+
+// done returns the old slice itself when nothing changed.
+func (b *builder[T]) done() []T {
+	if !b.fresh && b.n == len(b.old) {
+		return b.old
+	}
+	b.flush()
+	return b.out
+}
