@@ -144,19 +144,32 @@ func (m *Manager) follow(ctx context.Context, lc chan netlink.LinkUpdate, ac cha
 // subscribe asks for link and address events with room for bursts.
 func subscribe(done chan struct{}) (chan netlink.LinkUpdate, chan netlink.AddrUpdate, error) {
 	lc, ac := make(chan netlink.LinkUpdate, 64), make(chan netlink.AddrUpdate, 64)
+	force := mayForceBuffers()
 	err := netlink.LinkSubscribeWithOptions(lc, done, netlink.LinkSubscribeOptions{
-		ErrorCallback: func(error) {}, ReceiveBufferSize: 1 << 20, ReceiveBufferForceSize: true,
+		ErrorCallback: func(error) {}, ReceiveBufferSize: 1 << 20, ReceiveBufferForceSize: force,
 	})
 	if err != nil {
 		return nil, nil, err
 	}
 	err = netlink.AddrSubscribeWithOptions(ac, done, netlink.AddrSubscribeOptions{
-		ErrorCallback: func(error) {}, ReceiveBufferSize: 1 << 20, ReceiveBufferForceSize: true,
+		ErrorCallback: func(error) {}, ReceiveBufferSize: 1 << 20, ReceiveBufferForceSize: force,
 	})
 	if err != nil {
 		return lc, nil, err
 	}
 	return lc, ac, nil
+}
+
+// mayForceBuffers says whether a socket's buffer may exceed net.core.rmem_max.
+// That needs CAP_NET_ADMIN on the whole machine (sk_setsockopt in
+// net/core/sock.c), which a gateway in a user namespace does not have.
+func mayForceBuffers() bool {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 1<<20) == nil
 }
 
 // saveTask keeps what userspace devices would lose with the process.

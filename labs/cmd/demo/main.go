@@ -24,18 +24,29 @@ func main() {
 	dir := flag.String("bin", "", "`directory` of wgbgpd and wgbgp (default: that of this program)")
 	flag.Parse()
 
-	inside, code, err := netlab.Reexec()
-	if err == nil && inside {
-		code, err = run(*dir, *keep)
-	}
-	if errors.Is(err, netlab.ErrNotPermitted) {
-		err = fmt.Errorf("this machine does not let an ordinary user make network namespaces; run it as root: sudo make demo (%w)", err)
-	}
+	code, err := isolated(*dir, *keep)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		code = max(code, 1)
 	}
 	os.Exit(code)
+}
+
+// isolated plays the story in fresh namespaces.
+func isolated(dir string, keep bool) (code int, err error) {
+	tun, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if err != nil {
+		return 1, fmt.Errorf("the tunnels need TUN devices: %w; as root: sudo make demo", err)
+	}
+	_ = tun.Close()
+	inside, code, err := netlab.Reexec()
+	if inside && err == nil {
+		return run(dir, keep)
+	}
+	if errors.Is(err, netlab.ErrNotPermitted) {
+		err = fmt.Errorf("%w; as root: sudo make demo", err)
+	}
+	return code, err
 }
 
 // run plays the story and returns the exit code.

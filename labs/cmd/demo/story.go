@@ -139,8 +139,10 @@ func (s *story) everywhere() error {
 	}
 	began := time.Now()
 	s.say("packets flow: %d a second in each of %d directions, %d flows each", rate, len(s.streams), flows)
-	if err := s.command(s.gw1, 0, 12, "status"); err != nil {
-		return err
+	for _, noun := range []string{"neighbor", "rib"} {
+		if err := s.command(s.gw1, 0, 20, noun); err != nil {
+			return err
+		}
 	}
 	s.pause(3 * time.Second)
 	s.expectLoss(began, time.Now(), 0, vpcToParis, parisToVPC, vpcToBerlin, berlinToVPC)
