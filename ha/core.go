@@ -66,6 +66,7 @@ type siteState struct {
 	cfg      *Site
 	health   *health
 	judged   Judgement
+	next     time.Time // when judged may change without a new fact; zero: never
 	disabled bool
 	dev      *deviceState
 	neighbor *neighborState
@@ -313,12 +314,13 @@ func (c *Core) stepDevice(now time.Time, f DeviceObserved) {
 		was := s.missing
 		s.missing = i >= len(f.State.Peers) || f.State.Peers[i].Key != s.cfg.Peer.Key
 		d.joined = d.joined && s.missing == was
-		if s.missing {
-			s.health.peer(now, nil)
-		} else {
-			s.health.peer(now, &f.State.Peers[i])
+		p := (*wg.PeerState)(nil)
+		if !s.missing {
+			p = &f.State.Peers[i]
 		}
-		c.judge(now, s)
+		if s.health.peer(now, p) || s.judged.Verdict != Up || !s.next.IsZero() && !now.Before(s.next) {
+			c.judge(now, s)
+		}
 	}
 }
 
@@ -361,8 +363,8 @@ func (c *Core) judge(now time.Time, s *siteState) {
 	if dead := s.judged.Verdict == Down && s.health.silence() > peerSilence; dead != s.dead {
 		s.dead, c.dirty = dead, true
 	}
-	if next := s.health.next(now); !next.IsZero() && (c.due.IsZero() || next.Before(c.due)) {
-		c.due = next
+	if s.next = s.health.next(now); !s.next.IsZero() {
+		c.wake(s.next)
 	}
 }
 

@@ -2,6 +2,7 @@ package ha
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/wgbgp/wgbgp/bgp"
@@ -31,9 +32,10 @@ import (
 // not measured any more keeps its word for three intervals, is suspect for
 // three more, and is then down with ReasonStale.
 type health struct {
-	site   *Site
-	list   []check // in the order of Site.Checks
-	tunnel tunnel
+	site     *Site
+	list     []check // in the order of Site.Checks
+	counters bool    // a check reads what WireGuard counts
+	tunnel   tunnel
 
 	gone     time.Time // the device is missing since; zero: it is there
 	missing  time.Time // the peer is not on the device since; zero: it is
@@ -82,7 +84,12 @@ func newHealth(s *Site) *health {
 	for i := range s.Checks {
 		h.list[i] = newCheck(s, s.Checks[i])
 	}
+	h.counters = readsCounters(s)
 	return h
+}
+
+func readsCounters(s *Site) bool {
+	return slices.ContainsFunc(s.Checks, func(k Check) bool { return k.Kind == CheckHeartbeat || k.Kind == CheckHandshake })
 }
 
 // reconfigure takes a site's new configuration. Evidence of a check that
@@ -109,25 +116,27 @@ func (h *health) reconfigure(s *Site) {
 	if otherPeer {
 		h.tunnel, h.gone, h.missing, h.hold = tunnel{}, time.Time{}, time.Time{}, time.Time{}
 	}
-	h.reloaded = true
+	h.reloaded, h.counters = true, readsCounters(s)
 }
 
 // peer takes one observation of the site's peer, nil when the device is there
-// and the peer is not on it.
-func (h *health) peer(now time.Time, p *wg.PeerState) {
+// and the peer is not on it. It returns false if no check changed sides by it:
+// then a site that was Up still is, until the time that next named.
+func (h *health) peer(now time.Time, p *wg.PeerState) (moved bool) {
 	h.readErr = false
 	h.back(now, &h.gone)
 	if p == nil {
 		h.lost(now, &h.missing, ReasonHandshake, detailNoPeer)
-		return
+		return true
 	}
 	h.back(now, &h.missing)
 	step, ok := h.tunnel.observe(now, p)
-	if !ok {
-		return
+	if !ok || !h.counters {
+		return false
 	}
 	for i := range h.list {
 		c := &h.list[i]
+		level, soft := c.level, c.soft
 		switch c.cfg.Kind {
 		case CheckHeartbeat:
 			c.heartbeat(&h.tunnel, step)
@@ -136,8 +145,10 @@ func (h *health) peer(now time.Time, p *wg.PeerState) {
 		default:
 			continue
 		}
+		moved = moved || c.level != level || c.soft != soft
 	}
 	h.settle()
+	return moved
 }
 
 // armed reports whether any heartbeat check of the site is being sent.

@@ -36,7 +36,7 @@ func (s *siteState) own(p netip.Prefix) {
 // ordinary plans a prefix that nothing is the matter with: one site alone has
 // it, owns it already, is up, and its route is confirmed. That is most prefixes
 // most of the time. Of every other it returns false, having done nothing, and
-// place works it out; what it does plan is what place would.
+// think works it out; what it does plan is what think would.
 func (w *walker) ordinary(e *entry, old *bgp.Route, report *bgp.RouteReport) bool {
 	if len(e.sites) != 1 || len(e.placed) != 1 || len(e.paths) > 0 || e.host != nil || old == nil || report != nil {
 		return false

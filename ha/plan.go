@@ -176,18 +176,19 @@ func (s *siteState) ready(p netip.Prefix) bool {
 // place decides one prefix: which peers own it, where it is routed, who is
 // told.
 func (w *walker) place(e *entry) {
-	c := w.c
-	old, report := w.oldRoute(e.prefix)
-	if w.ordinary(e, old, report) {
-		return
+	if old, report := w.oldRoute(e.prefix); !w.ordinary(e, old, report) {
+		w.think(e, old, report)
 	}
+}
+
+func (w *walker) think(e *entry, old *bgp.Route, report *bgp.RouteReport) {
 	if e.empty() {
 		w.leave(e, old, w.announced(e.prefix))
 		return
 	}
 	e.gone = time.Time{}
 	covers := len(e.paths) > 0 && w.coversEndpoint(e.prefix)
-	w.cands = c.candidates(w.cands, e, covers)
+	w.cands = w.c.candidates(w.cands, e, covers)
 	w.own(e, old)
 	w.route(e, old)
 	w.announce(e, old, report)
@@ -433,6 +434,9 @@ func (w *walker) forwarding(e *entry, old *bgp.Route, report *bgp.RouteReport) (
 	}
 	switch {
 	case !anyReady && w.cands[0].site != nil && w.cands[0].site.applied == nil:
+		if d := w.cands[0].site.dev; d != nil && d.applied.Err != "" && d.applied.Index == 0 {
+			return ReasonNoDevice, d.applied.Err
+		}
 		return ReasonNoPeer, deviceDetail(w.cands[0].site.dev)
 	case !anyReady:
 		return ReasonAllowedIP, ""

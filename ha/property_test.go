@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand"
 	"net/netip"
+	"reflect"
 	"testing"
 	"time"
 
@@ -170,4 +171,99 @@ func checkPlan(t *testing.T, seed int64, w *world, p *Plan) {
 			t.Fatalf("seed %d: routes are not sorted at %s", seed, b.Prefix)
 		}
 	}
+}
+
+// Observations that move no check are not judged, which must never be seen.
+func TestVerdictIsAlwaysThatOfTheEvidence(t *testing.T) {
+	for seed := range int64(200) {
+		r := rand.New(rand.NewSource(seed))
+		s := site("a", 1, "10.0.0.0/16")
+		s.HoldDown, s.Peer.Keepalive = 7*time.Second, time.Duration(r.Intn(2))*25*time.Second
+		s.Rules.Any = r.Intn(2) == 0
+		beat := wg.Probe{ID: "a/beat", Interval: 5 * time.Second}
+		s.Checks = append(s.Checks,
+			Check{Name: "beat", Kind: CheckHeartbeat, Probe: beat, Rise: 1 + r.Intn(2), Fall: 2, Prefixes: s.Prefixes[:r.Intn(2)]},
+			Check{Name: "hands", Kind: CheckHandshake, Rise: 1, Fall: 1})
+		w := newWorld(t, config(s))
+		st := wg.PeerState{Key: s.Peer.Key}
+		talks := true
+		for range 300 {
+			w.now = w.now.Add(time.Duration(r.Intn(2500)) * time.Millisecond)
+			switch r.Intn(12) {
+			case 0:
+				talks = !talks
+			case 1:
+				st.Handshake++
+			case 2:
+				w.session("a", r.Intn(3) > 0)
+			case 3:
+				st = wg.PeerState{Key: s.Peer.Key}
+			}
+			if r.Intn(3) > 0 {
+				w.step(ProbeObserved{wg.ProbeResult{ID: beat.ID, At: w.now, OK: true}})
+			}
+			if talks {
+				st.Rx += 128
+			}
+			w.step(DeviceObserved{State: wg.DeviceState{Name: "wg0", Up: true, Peers: []wg.PeerState{st}}})
+			site := w.c.siteByName["a"]
+			h := *site.health
+			if want := h.judge(w.now); !reflect.DeepEqual(site.judged, want) {
+				t.Fatalf("seed %d: got %+v, want %+v", seed, site.judged, want)
+			}
+			if r.Intn(3) == 0 {
+				w.c.Plan(w.now)
+			}
+		}
+	}
+}
+
+// What ordinary plans must be what thinking gives.
+func TestOrdinaryPrefixesArePlannedAsAllOthers(t *testing.T) {
+	ordinary := 0
+	for seed := range int64(200) {
+		r := rand.New(rand.NewSource(seed))
+		cfg := randomConfig(r)
+		for i := range 3 { // some that nobody else claims
+			cfg.Sites[i].Prefixes = append(cfg.Sites[i].Prefixes, netip.PrefixFrom(netip.AddrFrom4([4]byte{20, byte(i), 0, 0}), 16))
+		}
+		w := newWorld(t, cfg)
+		for range 40 {
+			facts := randomFacts(r, w, cfg)
+			w.step(facts[r.Intn(len(facts))])
+			w.now = w.now.Add(time.Duration(r.Intn(1500)) * time.Millisecond)
+			p := w.c.Plan(w.now)
+			if r.Intn(3) > 0 {
+				w.applyWG(p)
+			}
+			if r.Intn(3) > 0 {
+				w.applyRoutes(p)
+			}
+			p = w.c.Plan(w.now)
+			var try, think walker
+			try.start(w.c, w.now)
+			for _, e := range w.c.rib.sorted() {
+				if old, report := try.oldRoute(e.prefix); try.ordinary(e, old, report) {
+					ordinary++
+				}
+			}
+			think.start(w.c, w.now)
+			for _, e := range w.c.rib.sorted() {
+				old, report := think.oldRoute(e.prefix)
+				think.think(e, old, report)
+			}
+			if !same(think.routes.done(), p.FIB.Routes) || !same(think.ann.done(), p.Announcements) || !same(think.withheld.done(), p.Withheld) {
+				t.Fatalf("seed %d: thinking gives\n%+v\n%+v\n%+v\nwant\n%s", seed, think.routes.done(), think.ann.done(), think.withheld.done(), text(p))
+			}
+			for _, s := range w.c.sites {
+				if s.moved || s.kept != len(s.lastAllowed) {
+					t.Fatalf("seed %d: thinking gives site %s %v, want %v", seed, s.cfg.Name, s.allowed, s.lastAllowed)
+				}
+			}
+		}
+	}
+	if ordinary == 0 {
+		t.Fatal("no prefix was ordinary")
+	}
+	t.Logf("%d ordinary prefixes", ordinary)
 }
