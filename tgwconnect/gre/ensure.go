@@ -147,7 +147,11 @@ func configure(t tgwconnect.Tunnel, l *link) (wrote bool, err error) {
 	}
 	h := l.handle()
 	path, pathErr := 0, error(nil)
-	if t.MTU == 0 {
+	switch {
+	case t.MTU != 0:
+	case !isLocal(t.Local):
+		pathErr = errNoLocal(t.Local) // a route from it can not be asked for
+	default:
 		path, pathErr = pathMTU(t)
 	}
 	if pathErr != nil {
