@@ -323,6 +323,7 @@ func (w *walker) route(e *entry, old *bgp.Route) {
 	case old != nil:
 		w.routes.add(*old)
 	}
+	w.standby(e)
 	if best.site != nil && !best.host {
 		w.routes.add(bgp.Route{Prefix: e.prefix, Type: bgp.BlackholeRoute, Metric: f.SinkMetric})
 	}
