@@ -225,7 +225,13 @@ func TestOrdinaryPrefixesArePlannedAsAllOthers(t *testing.T) {
 		r := rand.New(rand.NewSource(seed))
 		cfg := randomConfig(r)
 		for i := range 3 { // some that nobody else claims
-			cfg.Sites[i].Prefixes = append(cfg.Sites[i].Prefixes, netip.PrefixFrom(netip.AddrFrom4([4]byte{20, byte(i), 0, 0}), 16))
+			s := &cfg.Sites[i]
+			s.Prefixes = append(s.Prefixes, netip.PrefixFrom(netip.AddrFrom4([4]byte{20, byte(i), 0, 0}), 16))
+			s.Checks = append(s.Checks, Check{Name: "lan", Kind: CheckBGP, Rise: 1, Fall: 1, Prefixes: s.Prefixes[len(s.Prefixes)-1:]})
+			s.Rules.Any = true
+			if i > 0 {
+				s.Checks = append(s.Checks, Check{Name: "hands", Kind: CheckHandshake, Rise: 1, Fall: 1})
+			}
 		}
 		w := newWorld(t, cfg)
 		for range 40 {
@@ -233,12 +239,24 @@ func TestOrdinaryPrefixesArePlannedAsAllOthers(t *testing.T) {
 			w.step(facts[r.Intn(len(facts))])
 			w.now = w.now.Add(time.Duration(r.Intn(1500)) * time.Millisecond)
 			p := w.c.Plan(w.now)
+			bad := func(i int) netip.Prefix { return netip.PrefixFrom(netip.AddrFrom4([4]byte{20, byte(i), 0, 0}), 16) }
 			if r.Intn(3) > 0 {
-				w.applyWG(p)
+				failed := map[netip.Prefix]string{}
+				if r.Intn(4) == 0 {
+					failed[bad(r.Intn(3))] = "no"
+				}
+				for _, d := range p.Devices {
+					w.step(WireGuardApplied{p, wg.Applied{Device: d.Name, Gen: p.Gen, Index: r.Intn(8), Failed: failed}})
+				}
 			}
 			if r.Intn(3) > 0 {
-				w.applyRoutes(p)
+				a := bgp.RoutesApplied{Gen: p.Gen}
+				if r.Intn(4) == 0 {
+					a.Reports = []bgp.RouteReport{{Prefix: bad(r.Intn(3)), Metric: cfg.FIB.Metric, Status: bgp.RouteFailed}}
+				}
+				w.step(RoutesApplied{Plan: p, RoutesApplied: a})
 			}
+			w.step(Draining{Phase: []DrainPhase{DrainNone, DrainNone, DrainNone, DrainPrefer, DrainWithdraw}[r.Intn(5)]})
 			p = w.c.Plan(w.now)
 			var try, think walker
 			try.start(w.c, w.now)
