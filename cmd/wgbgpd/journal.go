@@ -75,7 +75,10 @@ func (j *journal) transitions(ts []ha.Transition) {
 		case t.To == string(ha.Up):
 			e.Kind, e.Reason = api.EventUp, "up"
 		case t.To == string(ha.Down):
-			e.Kind, level = api.EventDown, slog.LevelWarn
+			e.Kind = api.EventDown
+			if t.From != "" { // else it was never up: every site begins so
+				level = slog.LevelWarn
+			}
 		default:
 			e.Kind = api.EventVerdict
 			e.Detail = t.To + " " + t.Detail

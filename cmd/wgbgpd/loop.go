@@ -73,16 +73,20 @@ func (l *loop) rest(now, planAt, due time.Time) time.Duration {
 	return d
 }
 
-// hand gives a new plan to the edges and the difference to the journal.
+// hand gives a new plan to the edges and the difference to the journal, causes
+// before their consequences.
 func (l *loop) hand(p *ha.Plan) {
-	if p != l.plan {
+	old := l.plan
+	if p != old {
 		for _, e := range l.edges {
 			e.offer(p)
 		}
-		l.events.plan(l.plan, p)
 		l.plan = p
 	}
 	l.events.transitions(l.core.Transitions())
+	if p != old {
+		l.events.plan(old, p)
+	}
 }
 
 // ask runs fn in the loop, where the core may be read.
