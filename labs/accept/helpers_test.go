@@ -157,7 +157,27 @@ func atTGW(t *testing.T, l *gwlab.Lab, within time.Duration, p netip.Prefix, gat
 	})
 }
 
-// allowMore adds to the first site's allow list in the text of a configuration.
-func allowMore(config, rule string) string {
-	return strings.Replace(config, "\nallow = [", "\nallow = ["+strconv.Quote(rule)+", ", 1)
+// allowMore adds to a site's allow list in the text of a configuration.
+func allowMore(config, site string, rules ...string) string {
+	before, after, _ := strings.Cut(config, "\nname = "+strconv.Quote(site)+"\n")
+	for _, r := range rules {
+		after = strings.Replace(after, "\nallow = [", "\nallow = ["+strconv.Quote(r)+", ", 1)
+	}
+	return before + "\nname = " + strconv.Quote(site) + "\n" + after
+}
+
+// siteKey is the public key of a site as the gateway's configuration has it.
+func siteKey(t *testing.T, g *gwlab.GatewayHost, site string) string {
+	t.Helper()
+	b, err := os.ReadFile(g.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, ok := strings.Cut(string(b), "\nname = "+strconv.Quote(site)+"\n")
+	_, after, ok2 := strings.Cut(after, "\npublic-key = \"")
+	key, _, ok3 := strings.Cut(after, "\"")
+	if !ok || !ok2 || !ok3 {
+		t.Fatalf("%s: no public key of site %s", g.Config, site)
+	}
+	return key
 }

@@ -32,7 +32,7 @@ func TestAC02_AC05_ThousandChangesOfAllowedIPsLoseNothing(t *testing.T) {
 		}},
 	})
 	g, s := l.Gateways[0], l.Site("routed")
-	rewrite(t, g, func(c string) string { return allowMore(c, "10.200.0.0/15 le 24") })
+	rewrite(t, g, func(c string) string { return allowMore(c, "routed", "10.200.0.0/15 le 24") })
 	reload(t, l, g)
 	if err := s.Host.RunAll("ip route add local 10.200.0.0/15 dev lo"); err != nil {
 		t.Fatal(err)
