@@ -15,9 +15,12 @@ func (e Export) Equal(o Export) bool {
 // and MED of the learned attributes are never sent, so they do not count.
 func (a *Announcement) Equal(b *Announcement) bool {
 	return a.Prefix == b.Prefix && (a.Attrs == b.Attrs || a.Attrs.sameOnWire(b.Attrs)) &&
-		slices.EqualFunc(a.To, b.To, Export.Equal) &&
-		slices.Equal(a.Except, b.Except)
+		(sameMemory(a.To, b.To) || slices.EqualFunc(a.To, b.To, Export.Equal)) &&
+		(sameMemory(a.Except, b.Except) || slices.Equal(a.Except, b.Except))
 }
+
+// sameMemory is the quick answer for slices that successive plans share.
+func sameMemory[T any](a, b []T) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
 func (a *Attrs) sameOnWire(b *Attrs) bool {
 	return a != nil && b != nil && a.Origin == b.Origin && slices.Equal(a.ASPath, b.ASPath) &&
@@ -37,6 +40,7 @@ func DiffAnnouncements(have, want []Announcement) (set, gone []int) {
 			c = 1
 		case j == len(want):
 			c = -1
+		case have[i].Prefix == want[j].Prefix:
 		default:
 			c = ComparePrefix(have[i].Prefix, want[j].Prefix)
 		}

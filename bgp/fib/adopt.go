@@ -77,6 +77,9 @@ func (f *FIB) setOf(r *bgp.Route) int32 {
 // the two sorted slices. It reports whether anything differs from before.
 func (f *FIB) adopt(next []bgp.Route) (changed bool) {
 	old, oldCells := f.want, f.cells
+	if sameRoutes(old, next) && len(oldCells) == len(next) {
+		return false
+	}
 	cells := f.spare[:0]
 	if cap(cells) < len(next) {
 		cells = make([]cell, 0, len(next))
@@ -125,6 +128,12 @@ func (f *FIB) adopt(next []bgp.Route) (changed bool) {
 	}
 	f.want, f.cells, f.spare = next, cells, oldCells
 	return changed
+}
+
+// sameRoutes says that two sets are the same memory, which those of successive
+// plans are when no route changed.
+func sameRoutes(a, b []bgp.Route) bool {
+	return len(a) == len(b) && unsafe.SliceData(a) == unsafe.SliceData(b)
 }
 
 // fresh makes the cell of a route that was not wanted before. The kernel may
