@@ -45,6 +45,10 @@ type Config struct {
 	// MaxPrefixRetry is the first pause after a neighbor exceeded its limit; it
 	// doubles up to 30 times that. 0: 30 s, hence at most 15 minutes.
 	MaxPrefixRetry time.Duration
+	// OpenWait is how long a connection may stay without the neighbor's OPEN and
+	// KEEPALIVE before it is given up; 0: 15 s. GoBGP waits four minutes (RFC
+	// 4271 section 8.2.2) and closes every new connection meanwhile.
+	OpenWait time.Duration
 }
 
 // Sink receives what neighbors do. All methods are called from one goroutine
@@ -112,6 +116,9 @@ func New(cfg Config) (*Speaker, error) {
 	}
 	if cfg.MaxPrefixRetry == 0 {
 		cfg.MaxPrefixRetry = 30 * time.Second
+	}
+	if cfg.OpenWait == 0 {
+		cfg.OpenWait = 15 * time.Second
 	}
 	return &Speaker{
 		cfg:       cfg,

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/wgbgp/wgbgp/bgp"
 )
 
 func (s *Speaker) wakeTimers() {
@@ -43,7 +45,7 @@ func (s *Speaker) due(now time.Time, polled bool) time.Duration {
 	if s.stopped {
 		return time.Hour
 	}
-	var enable, resend, push []*session
+	var enable, resend, push, hung []*session
 	next := time.Hour
 	until := func(at time.Time) bool { // reports that at has come
 		if at.IsZero() {
@@ -76,6 +78,9 @@ func (s *Speaker) due(now time.Time, polled bool) time.Duration {
 		if n.deferred && !n.up || polled && !n.inEngine {
 			push = append(push, n)
 		}
+		if n.inEngine && n.opening() && until(n.state.Since.Add(s.cfg.OpenWait)) {
+			hung = append(hung, n)
+		}
 		fresh = fresh || n.up && n.state.HoldTime == 0
 	}
 	s.mu.Unlock()
@@ -86,6 +91,12 @@ func (s *Speaker) due(now time.Time, polled bool) time.Duration {
 	slices.SortFunc(enable, byName)
 	slices.SortFunc(resend, byName)
 	slices.SortFunc(push, byName)
+	slices.SortFunc(hung, byName)
+	for _, n := range hung {
+		if err := s.startOver(n); err != nil {
+			s.log.Error("can not give up a connection", "neighbor", n.spec.Name, "err", err)
+		}
+	}
 	for _, n := range enable {
 		if err := s.enable(n); err != nil {
 			s.log.Error("can not try a neighbor again", "neighbor", n.spec.Name, "err", err)
@@ -110,4 +121,28 @@ func (s *Speaker) due(now time.Time, polled bool) time.Duration {
 	}
 	s.notify()
 	return next
+}
+
+// reasonNoAnswer is the NeighborState.Reason of a neighbor that took a
+// connection and then said nothing.
+const reasonNoAnswer = "no-answer"
+
+// opening says whether a connection waits for the neighbor's words; mu held.
+func (n *session) opening() bool {
+	return !n.up && (n.state.State == bgp.StateOpenSent || n.state.State == bgp.StateOpenConfirm)
+}
+
+// startOver takes a neighbor whose connection hangs out of GoBGP and hands it in
+// again: nothing else ends that connection and its tries. op held.
+func (s *Speaker) startOver(n *session) error {
+	s.mu.Lock()
+	n.state.State, n.state.Since, n.state.Reason = bgp.StateIdle, time.Now(), reasonNoAnswer
+	s.out.state(n.spec.Name)
+	s.mu.Unlock()
+	s.log.Warn("neighbor does not answer", "neighbor", n.spec.Name, "reason", reasonNoAnswer)
+	if err := s.deletePeer(&n.spec); err != nil {
+		return err
+	}
+	n.inEngine = false
+	return s.pushNeighbor(n)
 }

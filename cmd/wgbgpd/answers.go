@@ -32,12 +32,8 @@ func (b *backend) Status(ctx context.Context) (api.Status, error) {
 	for _, e := range b.gateway.edges() {
 		s.Edges = append(s.Edges, api.Edge{Name: e.name, Gen: e.gen.Load(), OK: e.failure() == "", Error: e.failure()})
 	}
-	if p := b.gateway.sysctls.Load(); p != nil {
-		for _, x := range *p {
-			if !x.Fixed {
-				s.Sysctls = append(s.Sysctls, api.Sysctl{Name: x.Key, Have: x.Have, Want: x.Want, Text: x.String()})
-			}
-		}
+	for _, x := range b.gateway.sysctlProblems() {
+		s.Sysctls = append(s.Sysctls, api.Sysctl{Name: x.Key, Have: x.Have, Want: x.Want, Text: x.Why})
 	}
 	for _, t := range b.gateway.gre.Observe() {
 		s.Tunnels = append(s.Tunnels, b.tunnel(ctx, t.Name, api.Tunnel{
@@ -154,7 +150,31 @@ func neighbor(n *bgp.Neighbor, s bgp.NeighborState, own bgp.ASN, now time.Time, 
 		a.State = api.StatePolicy
 		a.Hint = "nothing may be learned: give this neighbor an `allow` list (RFC 8212)"
 	}
+	if s.State != bgp.StateEstablished && a.Hint == "" {
+		a.Hint = connectHint(n, s)
+	}
 	return a
+}
+
+// connectHint says what to look at when a session does not come up and neither
+// side gave a reason: TCP MD5 and TTL security fail without a word.
+func connectHint(n *bgp.Neighbor, s bgp.NeighborState) string {
+	var why string
+	switch {
+	case s.Reason != "" && s.Reason != "no-answer" && s.Reason != "hold-timer-expired":
+		return ""
+	case s.State == bgp.StateOpenSent, s.State == bgp.StateOpenConfirm, s.Reason == "no-answer":
+		why = "it takes the connection and says nothing that arrives: is its session to us configured"
+	default:
+		why = "no connection to " + n.Address.String() + ": is it reachable, and does it listen"
+	}
+	if n.Password != "" {
+		why += "; is the password the same at both ends (TCP MD5)"
+	}
+	if n.TTLSecurity {
+		why += "; does it send with TTL 255 (RFC 5082)"
+	}
+	return why + "?"
 }
 
 // Peers lists WireGuard peers by name, foreign ones last.
