@@ -28,10 +28,14 @@ func logger(cfg *configs.Config, level *slog.LevelVar, w io.Writer) *slog.Logger
 	return slog.New(slog.NewTextHandler(w, opt))
 }
 
-// serve runs the daemon until a signal ends it.
-func serve(file string, cfg *configs.Config, stderr io.Writer) error {
+// serve runs the daemon until a signal ends it. The warnings are those of the
+// configuration.
+func serve(file string, cfg *configs.Config, warnings configs.Problems, stderr io.Writer) error {
 	var level slog.LevelVar
 	log := logger(cfg, &level, stderr)
+	for _, w := range warnings {
+		log.Warn("config", "reason", w.Code, "detail", w.String())
+	}
 	journal := &journal{log: log, out: api.NewEventLog(4096)}
 	in := newInbox()
 	g, err := newGateway(cfg, in, journal, log)

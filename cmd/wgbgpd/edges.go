@@ -41,10 +41,10 @@ type gateway struct {
 
 	wgEdge, fibEdge, bgpEdge, greEdge, probeEdge *edge
 
-	sysctls atomic.Pointer[[]fib.SysctlProblem]
-	sysctl  atomic.Value // ha.SysctlMode
-	clamp   atomic.Bool
-	refused atomic.Pointer[map[string]string] // neighbors that could not be set, with why
+	sysctl      atomic.Value // ha.SysctlMode
+	sysctlWrong string       // what checkSysctls logged last; of the routes edge alone
+	clamp       atomic.Bool
+	refused     atomic.Pointer[map[string]string] // neighbors that could not be set, with why
 }
 
 // neighborErrors lists neighbors that could not be set, by name.
@@ -155,15 +155,38 @@ func tunnelDevices(p *ha.Plan) []string {
 	return out
 }
 
+// checkSysctls does what the configuration permits about kernel settings. What
+// is wrong and stays so is logged when it changes, with the command that cures it.
 func (g *gateway) checkSysctls(devices []string) {
-	mode, _ := g.sysctl.Load().(ha.SysctlMode)
-	problems := fib.CheckSysctls(devices, fib.SysctlMode(mode))
-	g.sysctls.Store(&problems)
-	for _, p := range problems {
+	wrong := ""
+	for _, p := range fib.CheckSysctls(devices, g.sysctlMode()) {
 		if p.Fixed {
 			g.log.Info("sysctl", "edge", "routes", "reason", "set", "detail", p.String())
+		} else {
+			wrong += p.String() + "\n"
 		}
 	}
+	if wrong == g.sysctlWrong {
+		return
+	}
+	g.sysctlWrong = wrong
+	for line := range strings.Lines(wrong) {
+		g.log.Warn("sysctl", "edge", "routes", "reason", "wrong", "detail", strings.TrimSuffix(line, "\n"))
+	}
+}
+
+// sysctlProblems are the settings that are wrong at this moment.
+func (g *gateway) sysctlProblems() []fib.SysctlProblem {
+	p := g.fibEdge.latest.Load()
+	if p == nil || g.sysctlMode() == fib.SysctlOff {
+		return nil
+	}
+	return fib.CheckSysctls(tunnelDevices(p), fib.SysctlCheck)
+}
+
+func (g *gateway) sysctlMode() fib.SysctlMode {
+	mode, _ := g.sysctl.Load().(ha.SysctlMode)
+	return fib.SysctlMode(mode)
 }
 
 func (g *gateway) applyBGP(ctx context.Context, p *ha.Plan, _ why) string {

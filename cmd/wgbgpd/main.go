@@ -46,8 +46,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	cfg, warnings, err := configs.Load(*file, configs.Options{CheckOnly: *check})
-	for _, w := range warnings {
-		_, _ = fmt.Fprintf(stderr, "warning: %s\n", w)
+	if *check || err != nil {
+		for _, w := range warnings {
+			_, _ = fmt.Fprintf(stderr, "warning: %s\n", w)
+		}
 	}
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, err)
@@ -57,7 +59,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stdout, "%s: ok\n", *file)
 		return exitOK
 	}
-	if err := serve(*file, cfg, stderr); err != nil {
+	if err := serve(*file, cfg, warnings, stderr); err != nil {
 		_, _ = fmt.Fprintf(stderr, "wgbgpd: %v\n", err)
 		return exitFailed
 	}
