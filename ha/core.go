@@ -77,14 +77,13 @@ type siteState struct {
 
 	// Planning scratch. Allowed IPs of this plan are lastAllowed[:kept], or once
 	// they differ from those of the last plan (moved), allowed. applied is the
-	// peer as confirmed, cursor an index into its allowed IPs. plain says that
-	// nothing is the matter with the site; then to is who is told its prefixes.
+	// peer as confirmed. plain says that nothing is the matter with the site; then
+	// to is who is told its prefixes.
 	lastAllowed []netip.Prefix
 	kept        int
 	moved       bool
 	allowed     []netip.Prefix
 	applied     *wg.Peer
-	cursor      int
 	plain       bool
 	to          []bgp.Export
 }
@@ -273,14 +272,17 @@ func (c *Core) stepApplied(f WireGuardApplied) {
 		return
 	}
 	c.dirty = true
-	if f.Err != "" && f.Index != 0 {
-		// The interface is there but the attempt failed: what was true before
-		// still is.
+	if f.Err != "" && f.Index != 0 && f.Index == d.applied.Index {
+		// The same interface is there but the attempt failed: what was true
+		// before still is.
 		d.applied.Err = f.Err
 		return
 	}
 	d.plan, d.applied, d.joined = f.Plan, f.Applied, false
-	d.want = findDevice(f.Plan, f.Device)
+	d.want = nil
+	if f.Err == "" {
+		d.want = findDevice(f.Plan, f.Device)
+	}
 }
 
 func (c *Core) stepDevice(now time.Time, f DeviceObserved) {

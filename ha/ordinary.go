@@ -10,7 +10,7 @@ import (
 // start begins a pass for one site: what holds for all of its prefixes is
 // worked out once.
 func (s *siteState) start(c *Core) {
-	s.kept, s.moved, s.cursor = 0, false, 0
+	s.kept, s.moved = 0, false
 	s.plain = !s.disabled && s.dev != nil && s.judged.announceable(s.cfg.IdlePolicy) && len(s.judged.FailedPrefixes) == 0 &&
 		c.drain != DrainWithdraw
 	if s.plain {
@@ -42,11 +42,13 @@ func (w *walker) ordinary(e *entry, old *bgp.Route, report *bgp.RouteReport) boo
 		return false
 	}
 	s := e.sites[0]
-	if !s.plain || e.placed[0] != s || !(same(old.NextHops, s.hop) || throughDevice(old, s.cfg.Device)) || !s.ready(e.prefix) {
+	if !s.plain || e.placed[0].site != s || !(same(old.NextHops, s.hop) || throughDevice(old, s.cfg.Device)) || !s.ready(e) {
 		return false
 	}
 	e.gone = time.Time{}
 	w.grant(s, e.prefix)
+	e.placed[0].via = true
+	e.out.set(true, w.gen)
 	f := &w.c.cfg.FIB
 	src := f.Source4
 	if e.prefix.Addr().Is6() {

@@ -89,14 +89,18 @@ type walker struct {
 	sources   map[string][]netip.Prefix
 	cands     []candidate
 	hops      []bgp.NextHop
+	ways      [][]bgp.NextHop // of the routes of the present entry
 	ecmp      [][]bgp.NextHop // distinct multi-hop sets of this pass
 	anyDead   bool
 	lingering bool
 
+	gen               uint64 // of the plan in the making
+	routesGen, annGen uint64 // of the plans that the edges have finished
+	lastAt            int    // like oldAt, in the routes of the last plan
+
 	oldRoutes []bgp.Route
 	oldAt     int // those before it are of earlier prefixes
 	reports   []bgp.RouteReport
-	oldAnn    []bgp.Announcement
 	endpoints []netip.Addr
 }
 
@@ -112,12 +116,13 @@ func (w *walker) start(c *Core, now time.Time) {
 	w.ecmp = w.ecmp[:0]
 	w.sources = map[string][]netip.Prefix{}
 	w.anyDead, w.lingering = false, false
-	w.oldRoutes, w.oldAt, w.reports, w.oldAnn, w.endpoints = nil, 0, nil, nil, c.endpoints
-	if c.routes.plan != nil && c.routes.Err == "" {
-		w.oldRoutes, w.reports = c.routes.plan.FIB.Routes, c.routes.Reports
+	w.oldRoutes, w.oldAt, w.reports, w.endpoints = nil, 0, nil, c.endpoints
+	w.gen, w.routesGen, w.annGen, w.lastAt = last.Gen+1, 0, 0, 0
+	if c.routes.plan != nil {
+		w.oldRoutes, w.reports, w.routesGen = c.routes.plan.FIB.Routes, c.routes.Reports, c.routes.plan.Gen
 	}
 	if c.ann.plan != nil {
-		w.oldAnn = c.ann.plan.Announcements
+		w.annGen = c.ann.plan.Gen
 	}
 	for _, d := range c.devices {
 		d.join()
@@ -152,46 +157,47 @@ func (d *deviceState) join() {
 
 // ready reports whether packets for p reach the site once they are routed into
 // its device: the peer is there and, on a shared interface, owns p.
-func (s *siteState) ready(p netip.Prefix) bool {
+func (s *siteState) ready(e *entry) bool {
 	if s.applied == nil {
 		return false
 	}
 	if !s.synced() {
 		return true
 	}
-	a := s.applied.AllowedIPs
-	for s.cursor < len(a) && a[s.cursor] != p && bgp.ComparePrefix(a[s.cursor], p) < 0 {
-		s.cursor++
-	}
-	if s.cursor >= len(a) || a[s.cursor] != p {
+	if g := e.since(s); g == 0 || g > s.dev.plan.Gen {
 		return false
 	}
 	if len(s.dev.applied.Failed) == 0 {
 		return true
 	}
-	_, failed := s.dev.applied.Failed[p]
+	_, failed := s.dev.applied.Failed[e.prefix]
 	return !failed
 }
 
 // place decides one prefix: which peers own it, where it is routed, who is
 // told.
 func (w *walker) place(e *entry) {
-	if old, report := w.oldRoute(e.prefix); !w.ordinary(e, old, report) {
+	old, report := w.oldRoute(e.prefix)
+	if old != nil && !e.routed.certain(w.routesGen) {
+		old, report = nil, nil
+	}
+	if !w.ordinary(e, old, report) {
 		w.think(e, old, report)
 	}
 }
 
 func (w *walker) think(e *entry, old *bgp.Route, report *bgp.RouteReport) {
 	if e.empty() {
-		w.leave(e, old, w.announced(e.prefix))
+		w.leave(e)
+		w.remember(e, false)
 		return
 	}
 	e.gone = time.Time{}
 	covers := len(e.paths) > 0 && w.coversEndpoint(e.prefix)
 	w.cands = w.c.candidates(w.cands, e, covers)
-	w.own(e, old)
-	w.route(e, old)
-	w.announce(e, old, report)
+	w.own(e)
+	w.route(e)
+	w.remember(e, w.announce(e, old, report))
 	if len(w.held) > 0 {
 		slices.SortStableFunc(w.held, compareWithheld)
 		for i := range w.held {
@@ -203,22 +209,23 @@ func (w *walker) think(e *entry, old *bgp.Route, report *bgp.RouteReport) {
 
 // leave takes a prefix that nobody claims any more out in the order withdraw,
 // route, allowed IP, each when the step before is confirmed.
-func (w *walker) leave(e *entry, old *bgp.Route, announced bool) {
+func (w *walker) leave(e *entry) {
+	last := w.lastRoute(e)
 	if e.gone.IsZero() {
 		e.gone = w.now
 	}
 	until := e.gone.Add(w.c.cfg.Gateway.Linger)
 	lingering := w.now.Before(until)
-	if lingering && old != nil {
+	if lingering && last != nil {
 		w.lingering = true
 		w.c.wake(until)
 	}
-	if old != nil {
-		if announced || lingering {
-			w.routes.add(*old)
+	if e.routed.possible(w.routesGen) {
+		if last != nil && (lingering || w.stillOut(e)) {
+			w.addRoute(*last)
 		}
-		for _, s := range e.placed {
-			w.grant(s, e.prefix)
+		for i := range e.placed {
+			w.grant(e.placed[i].site, e.prefix)
 		}
 		return
 	}
@@ -227,29 +234,33 @@ func (w *walker) leave(e *entry, old *bgp.Route, announced bool) {
 
 // own gives the prefix to one peer of each shared interface, and to the source
 // check of each open one.
-func (w *walker) own(e *entry, old *bgp.Route) {
-	if len(w.cands) == 1 && len(e.placed) == 1 && w.cands[0].site == e.placed[0] && !w.cands[0].blocked {
-		w.grant(e.placed[0], e.prefix) // the ordinary case, without allocation
+func (w *walker) own(e *entry) {
+	if len(w.cands) == 1 && len(e.placed) == 1 && w.cands[0].site == e.placed[0].site && !w.cands[0].blocked {
+		w.grant(e.placed[0].site, e.prefix) // the ordinary case, without allocation
 		return
 	}
-	placed := 0
+	before := slices.Clone(e.placed)
+	e.placed = e.placed[:0]
 	keep := func(s *siteState) {
 		w.grant(s, e.prefix)
-		if placed < len(e.placed) {
-			e.placed[placed] = s
-		} else {
-			e.placed = append(e.placed, s)
+		p := placing{site: s, since: w.gen}
+		for i := range before {
+			switch b := &before[i]; {
+			case b.site == s:
+				p = *b
+			case b.site.dev == s.dev && p.since == w.gen: // the route did not move
+				p.via, p.left = b.via, b.left
+			}
 		}
-		placed++
+		e.placed = append(e.placed, p)
 	}
-	before := slices.Clone(e.placed)
 	for i := range w.cands {
 		k := &w.cands[i]
 		if k.site == nil || k.blocked || k.site.dev == nil {
 			continue
 		}
-		if slices.ContainsFunc(e.placed[:placed], func(s *siteState) bool {
-			return s == k.site || (s.synced() && s.dev == k.site.dev)
+		if slices.ContainsFunc(e.placed, func(p placing) bool {
+			return p.site == k.site || (p.site.synced() && p.site.dev == k.site.dev)
 		}) {
 			continue
 		}
@@ -257,14 +268,14 @@ func (w *walker) own(e *entry, old *bgp.Route) {
 	}
 	// A prefix that moves to another interface stays with its peer until the
 	// route has moved.
-	for _, s := range before {
-		if old == nil || s.dev == nil || !throughDevice(old, s.cfg.Device) ||
-			slices.ContainsFunc(e.placed[:placed], func(o *siteState) bool { return o.dev == s.dev }) {
+	for i := range before {
+		s := before[i].site
+		if s.dev == nil || !before[i].needed(w.routesGen) ||
+			slices.ContainsFunc(e.placed, func(p placing) bool { return p.site.dev == s.dev }) {
 			continue
 		}
 		keep(s)
 	}
-	e.placed = e.placed[:placed]
 }
 
 func (w *walker) grant(s *siteState, p netip.Prefix) {
@@ -282,12 +293,13 @@ func (w *walker) grant(s *siteState, p netip.Prefix) {
 // route decides the kernel's entries: the best claims that are ready, or what
 // is there already until they are, and under every prefix of a site a
 // blackhole, so that nothing in flight falls through to another route.
-func (w *walker) route(e *entry, old *bgp.Route) {
+func (w *walker) route(e *entry) {
+	last := w.lastRoute(e)
 	f := &w.c.cfg.FIB
 	best := &w.cands[0]
 	if best.blocked {
-		if old != nil && w.announced(e.prefix) {
-			w.routes.add(*old)
+		if last != nil && w.stillOut(e) {
+			w.addRoute(*last)
 		}
 		return
 	}
@@ -305,7 +317,7 @@ func (w *walker) route(e *entry, old *bgp.Route) {
 				break
 			}
 		}
-		if !k.ready(w.c, e.prefix) {
+		if !k.ready(e) {
 			continue
 		}
 		if h := k.hop(); !slices.Contains(w.hops, h) {
@@ -319,20 +331,20 @@ func (w *walker) route(e *entry, old *bgp.Route) {
 		if e.prefix.Addr().Is6() {
 			r.Source = f.Source6
 		}
-		w.routes.add(r)
-	case old != nil:
-		w.routes.add(*old)
+		w.addRoute(r)
+	case last != nil:
+		w.addRoute(*last)
 	}
 	w.standby(e)
 	if best.site != nil && !best.host {
-		w.routes.add(bgp.Route{Prefix: e.prefix, Type: bgp.BlackholeRoute, Metric: f.SinkMetric})
+		w.addRoute(bgp.Route{Prefix: e.prefix, Type: bgp.BlackholeRoute, Metric: f.SinkMetric})
 	}
 }
 
 // ready reports whether traffic routed to the claim would go on.
-func (k *candidate) ready(c *Core, p netip.Prefix) bool {
+func (k *candidate) ready(e *entry) bool {
 	if k.site != nil {
-		return k.site.ready(p)
+		return k.site.ready(e)
 	}
 	return k.reason != ReasonNoTunnel
 }
@@ -377,8 +389,8 @@ func compareHops(a, b bgp.NextHop) int {
 }
 
 // announce tells the audience about the prefix if it can be forwarded now, and
-// notes why not otherwise.
-func (w *walker) announce(e *entry, old *bgp.Route, report *bgp.RouteReport) {
+// notes why not otherwise. It reports whether it did.
+func (w *walker) announce(e *entry, old *bgp.Route, report *bgp.RouteReport) bool {
 	for i := range w.cands {
 		if k := &w.cands[i]; k.blocked {
 			w.hold(e, k, k.reason, k.detail)
@@ -386,32 +398,33 @@ func (w *walker) announce(e *entry, old *bgp.Route, report *bgp.RouteReport) {
 	}
 	k := &w.cands[0]
 	if k.blocked || k.host {
-		return
+		return false
 	}
 	if !k.usable() {
 		w.hold(e, k, k.reason, k.detail)
-		return
+		return false
 	}
 	if reason, detail := w.forwarding(e, old, report); reason != ReasonNone {
 		w.hold(e, k, reason, detail)
-		return
+		return false
 	}
 	if w.c.drain == DrainWithdraw {
 		w.hold(e, k, ReasonDraining, "")
-		return
+		return false
 	}
 	if name := notForOthers(k.attrs()); name != "" {
 		w.hold(e, k, ReasonCommunity, name)
-		return
+		return false
 	}
 	to := w.c.exports.get(exportKey{k.kind(), w.c.rank(k)})
 	if len(to) == 0 {
 		if k.site != nil {
 			w.hold(e, k, ReasonNoAudience, "")
 		}
-		return
+		return false
 	}
 	w.ann.add(bgp.Announcement{Prefix: e.prefix, Attrs: k.attrs(), To: to, Except: k.except()})
+	return true
 }
 
 // forwarding says why traffic for the entry would not reach a usable claim.
@@ -422,7 +435,7 @@ func (w *walker) forwarding(e *entry, old *bgp.Route, report *bgp.RouteReport) (
 		if k.blocked || !k.usable() {
 			break
 		}
-		if !k.ready(w.c, e.prefix) {
+		if !k.ready(e) {
 			continue
 		}
 		anyReady = true
@@ -492,14 +505,7 @@ func (w *walker) hold(e *entry, k *candidate, r Reason, detail string) {
 	w.held = append(w.held, h)
 }
 
-func throughDevice(r *bgp.Route, dev string) bool {
-	for i := range r.NextHops {
-		if r.NextHops[i].Device == dev {
-			return true
-		}
-	}
-	return false
-}
+func throughDevice(r *bgp.Route, dev string) bool { return leadsTo(r.NextHops, dev) }
 
 func connected(d *wg.Device, a netip.Addr) bool {
 	for _, p := range d.Addresses {

@@ -24,7 +24,9 @@ type entry struct {
 	paths  []learned    // by neighbor name
 	// placed is where the last plan put the prefix: it outlives the claim until
 	// the route is out of the kernel.
-	placed []*siteState
+	placed []placing
+	routed span // a route that carries traffic
+	out    span // an announcement
 	// host is the site whose inner address this is; never announced.
 	host *siteState
 	// gone is when the planner first saw the entry without any claim.
@@ -94,9 +96,9 @@ func (r *rib) reconfigure(sites []*siteState, neighbors map[string]*neighborStat
 	}
 	for _, e := range r.byPrefix {
 		e.sites, e.host = nil, nil
-		e.placed = slices.DeleteFunc(e.placed, func(s *siteState) bool { return byName[s.cfg.Name] == nil })
-		for i, s := range e.placed {
-			e.placed[i] = byName[s.cfg.Name]
+		e.placed = slices.DeleteFunc(e.placed, func(p placing) bool { return byName[p.site.cfg.Name] == nil })
+		for i := range e.placed {
+			e.placed[i].site = byName[e.placed[i].site.cfg.Name]
 		}
 		e.paths = slices.DeleteFunc(e.paths, func(l learned) bool { return neighbors[l.Neighbor] == nil })
 		for i := range e.paths {

@@ -25,7 +25,7 @@ func (w *walker) standby(e *entry) {
 	var hops []bgp.NextHop
 	for i := range w.cands {
 		k := &w.cands[i]
-		if k.site == nil || k.blocked || !k.site.asksIn(e.prefix) || !k.ready(w.c, e.prefix) {
+		if k.site == nil || k.blocked || !k.site.asksIn(e.prefix) || !k.ready(e) {
 			continue
 		}
 		if h := k.site.hop[0]; !slices.Contains(w.hops, h) && !slices.Contains(hops, h) && len(hops) < max(f.MaxECMP, 1) {
@@ -36,7 +36,7 @@ func (w *walker) standby(e *entry) {
 		return
 	}
 	slices.SortFunc(hops, compareHops)
-	w.routes.add(bgp.Route{Prefix: e.prefix, Metric: f.SinkMetric - 1, NextHops: hops, Source: f.Source6})
+	w.addRoute(bgp.Route{Prefix: e.prefix, Metric: f.SinkMetric - 1, NextHops: hops, Source: f.Source6})
 }
 
 // asksIn reports whether a probe of the site asks something inside p.

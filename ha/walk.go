@@ -37,15 +37,6 @@ func (w *walker) oldRoute(p netip.Prefix) (*bgp.Route, *bgp.RouteReport) {
 	return r, nil
 }
 
-// announced reports whether the speaker still has p out. It may be asked again
-// for the same prefix.
-func (w *walker) announced(p netip.Prefix) bool {
-	for len(w.oldAnn) > 0 && w.oldAnn[0].Prefix != p && bgp.ComparePrefix(w.oldAnn[0].Prefix, p) < 0 {
-		w.oldAnn = w.oldAnn[1:]
-	}
-	return len(w.oldAnn) > 0 && w.oldAnn[0].Prefix == p
-}
-
 // coversEndpoint reports whether p holds the outer address of a tunnel.
 func (w *walker) coversEndpoint(p netip.Prefix) bool {
 	for len(w.endpoints) > 0 && w.endpoints[0].Compare(p.Addr()) < 0 {

@@ -1,0 +1,106 @@
+package ha
+
+import (
+	"slices"
+
+	"github.com/wgbgp/wgbgp/bgp"
+)
+
+// The order between edges rests on what is certain. An edge reports the plan it
+// has finished; meanwhile it may be at work on a later one, and plans in
+// between it may never have seen. So a thing is certainly there only if it was
+// in the finished plan and in every plan since, and certainly gone only if it
+// was in none of them. Entries keep the generations that tell.
+
+// placing is a peer that was given a prefix.
+type placing struct {
+	site  *siteState
+	since uint64 // first plan that gave it, without a plan in between that did not
+	// via says that a route of the last plan leads out of the site's interface;
+	// left is the first plan without such a route after that.
+	via  bool
+	left uint64
+}
+
+// span is whether something is in the last plan, and the first plan from which
+// on that holds. Zero: never was.
+type span struct {
+	in   bool
+	from uint64
+}
+
+func (s *span) set(in bool, gen uint64) {
+	if s.in != in {
+		s.in, s.from = in, gen
+	}
+}
+
+// certain reports whether it is there once done is the finished plan.
+func (s *span) certain(done uint64) bool { return s.in && s.from <= done }
+
+// possible reports whether it may be there.
+func (s *span) possible(done uint64) bool { return s.in || s.from > done }
+
+// since is the generation from which on the site has had the prefix, 0: not.
+func (e *entry) since(s *siteState) uint64 {
+	for i := range e.placed {
+		if e.placed[i].site == s {
+			return e.placed[i].since
+		}
+	}
+	return 0
+}
+
+// stillOut reports whether some neighbor may still be told the prefix.
+func (w *walker) stillOut(e *entry) bool {
+	if e.out.possible(w.annGen) {
+		return true
+	}
+	_, failed := w.c.ann.Failed[e.prefix]
+	return failed && e.out.from != 0
+}
+
+// lastRoute is the entry's route in the last plan, nil if none.
+func (w *walker) lastRoute(e *entry) *bgp.Route {
+	last := w.routes.old
+	for w.lastAt < len(last) && last[w.lastAt].Prefix != e.prefix && bgp.ComparePrefix(last[w.lastAt].Prefix, e.prefix) < 0 {
+		w.lastAt++
+	}
+	for i := w.lastAt; i < len(last) && last[i].Prefix == e.prefix; i++ {
+		if last[i].Type == bgp.Unicast {
+			return &last[i]
+		}
+	}
+	return nil
+}
+
+// addRoute adds a route of the present entry to the plan.
+func (w *walker) addRoute(r bgp.Route) {
+	w.routes.add(r)
+	if r.Type == bgp.Unicast {
+		w.ways = append(w.ways, r.NextHops)
+	}
+}
+
+// remember notes what this plan did with the entry.
+func (w *walker) remember(e *entry, announced bool) {
+	e.routed.set(len(w.ways) > 0, w.gen)
+	e.out.set(announced, w.gen)
+	for i := range e.placed {
+		p := &e.placed[i]
+		via := slices.ContainsFunc(w.ways, func(hops []bgp.NextHop) bool { return leadsTo(hops, p.site.cfg.Device) })
+		if p.via && !via {
+			p.left = w.gen
+		}
+		p.via = via
+	}
+	w.ways = w.ways[:0]
+}
+
+// needed reports whether a route into the site's interface may still stand, so
+// that the prefix must stay with its peer.
+func (p *placing) needed(routesDone uint64) bool { return p.via || p.left > routesDone }
+
+func leadsTo(hops []bgp.NextHop, dev string) bool {
+	return slices.ContainsFunc(hops, func(h bgp.NextHop) bool { return h.Device == dev })
+}
