@@ -1,0 +1,8 @@
+// Package bench measures what the project promises about speed and cost, and
+// puts it into one table: what was measured, what was promised, and what the
+// others need for the same thing in the same run.
+//
+// Figures of parts come from the benchmarks beside the parts; the ones here are
+// those that need several parts at once or the daemon as a process. Start
+// reading at Promises, which says what is measured and against what.
+package bench

@@ -1,0 +1,63 @@
+package bench
+
+// Run is one call of go test.
+type Run struct {
+	Package string   // relative to the module
+	Bench   string   // -bench
+	Time    string   // -benchtime
+	Env     []string // more environment
+}
+
+// Runs are the benchmarks behind Promises, in the order in which they run.
+var Runs = []Run{
+	{Package: "./labs/bench", Bench: "^BenchmarkPlanAndDiff$", Time: "2s"},
+	{Package: "./labs/bench", Bench: "^BenchmarkDaemon$", Time: "1x"},
+	{Package: "./bgp/fib", Bench: "^Benchmark(RoutesIntoKernel|LoseECMPMember)$", Time: "1x"},
+	{Package: "./bgp/speaker", Bench: "^Benchmark(WithdrawLatency|ManyNeighbors)$", Time: "200x"},
+	{Package: "./tgwconnect/gre", Bench: "^BenchmarkGREvsWireGuard$", Time: "1x"},
+}
+
+// Promise is one line of the table.
+type Promise struct {
+	Measure string
+	Bench   string  // benchmark that gives the figure
+	Unit    string  // as the benchmark reports it
+	Show    string  // unit in the table
+	Scale   float64 // from Unit to Show, 0: 1
+	Limit   float64 // in Show; 0: told, not judged
+	AtLeast bool    // Limit is the smallest that will do; else the largest
+	Peer    string  // unit of a figure of the same benchmark to set beside it
+	PeerFmt string  // how to print it
+}
+
+// Promises are the lines of the table: the speed and cost that the project
+// promises, then what explains them.
+var Promises = []Promise{
+	{Measure: "plan and diff 10,000 sites x 4 prefixes, one site changes", Bench: "PlanAndDiff/one-site-changes", Unit: "ms/plan", Show: "ms", Limit: 10, Peer: "ms-cpu/plan", PeerFmt: "%.2f ms of CPU"},
+	{Measure: "  of it ha.Core: fact and plan", Bench: "PlanAndDiff/one-site-changes", Unit: "ms-core", Show: "ms"},
+	{Measure: "  of it wg.Diff, 10,000 peers", Bench: "PlanAndDiff/one-site-changes", Unit: "ms-wg", Show: "ms"},
+	{Measure: "  of it bgp.DiffAnnouncements, 40,000", Bench: "PlanAndDiff/one-site-changes", Unit: "ms-bgp", Show: "ms"},
+	{Measure: "  of it bgp/fib compare, 80,000 routes", Bench: "PlanAndDiff/one-site-changes", Unit: "ms-fib", Show: "ms"},
+	{Measure: "the same, 10,000 observed peers say nothing new", Bench: "PlanAndDiff/unchanged", Unit: "ms/plan", Show: "ms", Limit: 2, Peer: "ms-cpu/plan", PeerFmt: "%.2f ms of CPU"},
+
+	{Measure: "10,000 IPv4 routes into the kernel, beside ip -batch", Bench: "RoutesIntoKernel/IPv4/10000", Unit: "x_ip_batch", Show: "x", Limit: 2.5, AtLeast: true, Peer: "ms_ip_batch", PeerFmt: "ip -batch %.0f ms"},
+	{Measure: "100,000 IPv4 routes", Bench: "RoutesIntoKernel/IPv4/100000", Unit: "x_ip_batch", Show: "x", Limit: 2.5, AtLeast: true, Peer: "ms_ip_batch", PeerFmt: "ip -batch %.0f ms"},
+	{Measure: "10,000 IPv6 routes", Bench: "RoutesIntoKernel/IPv6/10000", Unit: "x_ip_batch", Show: "x", Limit: 2.5, AtLeast: true, Peer: "ms_ip_batch", PeerFmt: "ip -batch %.0f ms"},
+	{Measure: "100,000 IPv6 routes", Bench: "RoutesIntoKernel/IPv6/100000", Unit: "x_ip_batch", Show: "x", Limit: 2.5, AtLeast: true, Peer: "ms_ip_batch", PeerFmt: "ip -batch %.0f ms"},
+	{Measure: "loss of one ECMP member of 100,000 IPv4 routes", Bench: "LoseECMPMember/IPv4/nexthop_still_used=false", Unit: "ns/op", Show: "ms", Scale: 1e-6, Limit: 5, Peer: "ms_lost_max", PeerFmt: "longest %.2f ms"},
+	{Measure: "the same, IPv6", Bench: "LoseECMPMember/IPv6/nexthop_still_used=false", Unit: "ns/op", Show: "ms", Scale: 1e-6, Limit: 5, Peer: "ms_lost_max", PeerFmt: "longest %.2f ms"},
+	{Measure: "the same, next hop in use elsewhere, IPv4", Bench: "LoseECMPMember/IPv4/nexthop_still_used=true", Unit: "ns/op", Show: "ms", Scale: 1e-6, Limit: 5, Peer: "ms_lost_max", PeerFmt: "longest %.2f ms"},
+	{Measure: "the same, next hop in use elsewhere, IPv6", Bench: "LoseECMPMember/IPv6/nexthop_still_used=true", Unit: "ns/op", Show: "ms", Scale: 1e-6, Limit: 5, Peer: "ms_lost_max", PeerFmt: "longest %.2f ms"},
+
+	{Measure: "userspace GRE beside wireguard-go, one TCP flow, MTU 1500", Bench: "GREvsWireGuard/MTU1500", Unit: "x_wireguard", Show: "x", Limit: 1, AtLeast: true, Peer: "gre_Gbit/s", PeerFmt: "GRE %.2f Gbit/s"},
+	{Measure: "the same, MTU 9000", Bench: "GREvsWireGuard/MTU9000", Unit: "x_wireguard", Show: "x", Limit: 1, AtLeast: true, Peer: "gre_Gbit/s", PeerFmt: "GRE %.2f Gbit/s"},
+
+	{Measure: "verdict to UPDATE on the wire, median, site withdrawn", Bench: "Daemon", Unit: "ms-withdraw-p50", Show: "ms", Limit: 5, Peer: "trials", PeerFmt: "%.0f trials"},
+	{Measure: "the same, p99", Bench: "Daemon", Unit: "ms-withdraw-p99", Show: "ms", Limit: 20, Peer: "ms-withdraw-max", PeerFmt: "longest %.1f ms"},
+	{Measure: "site back, to UPDATE, median", Bench: "Daemon", Unit: "ms-announce-p50", Show: "ms", Peer: "ms-announce-p99", PeerFmt: "p99 %.1f ms"},
+	{Measure: "  of it bgp/speaker, 10,000 announcements, median", Bench: "WithdrawLatency", Unit: "p50-ms", Show: "ms", Peer: "p99-ms", PeerFmt: "p99 %.1f ms"},
+	{Measure: "  of it bgp/speaker, 202 neighbors, median", Bench: "ManyNeighbors", Unit: "p50-ms", Show: "ms", Peer: "p99-ms", PeerFmt: "p99 %.1f ms"},
+
+	{Measure: "idle daemon with 10 sites, memory (RSS)", Bench: "Daemon", Unit: "MB-rss", Show: "MB", Limit: 60, Peer: "MB-anon", PeerFmt: "%.0f MB without the program's file"},
+	{Measure: "idle daemon with 10 sites, CPU over 30 s", Bench: "Daemon", Unit: "%-cpu", Show: "% of a core", Limit: 1},
+}
