@@ -46,6 +46,9 @@ func (m *Manager) applyOne(ctx context.Context, gen uint64, want *wg.Device, swe
 	if err := m.prepare(d, want); err != nil {
 		a.Err = fmt.Sprintf("interface %s: %v", want.Name, err)
 		d.dirty.Store(true)
+		if d.be != nil { // it stands, and its peers with it
+			a.Backend, a.Index, a.MTU = d.be.kind(), d.index, d.mtu
+		}
 		d.applied = a
 		return a
 	}
