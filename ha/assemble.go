@@ -2,7 +2,6 @@ package ha
 
 import (
 	"cmp"
-	"maps"
 	"net/netip"
 	"slices"
 
@@ -33,7 +32,7 @@ func (c *Core) assemble(w *walker) *Plan {
 		Probes:   c.probes,
 		Withheld: w.withheld.done(),
 	}
-	p.Sources = planSources(last.Sources, w)
+	p.Sources = c.planSources(last.Sources, w)
 	if c.plan != nil && same(last.Devices, p.Devices) && same(last.Tunnels, p.Tunnels) && same(last.Neighbors, p.Neighbors) &&
 		same(last.Announcements, p.Announcements) && same(last.FIB.Routes, p.FIB.Routes) && same(last.Withheld, p.Withheld) &&
 		same(last.Probes, p.Probes) && same(last.Sources, p.Sources) && equalFrame(&last.FIB, &p.FIB) {
@@ -117,10 +116,14 @@ func (s *siteState) isPeer(p *wg.Peer) bool {
 		p.Keepalive == c.Keepalive && p.Dead == (s.dead && !s.disabled) && (same(p.AllowedIPs, ips) || slices.Equal(p.AllowedIPs, ips))
 }
 
-func planSources(old []AcceptedSources, w *walker) []AcceptedSources {
+// planSources lists every open device: one whose site owns nothing passes
+// nothing.
+func (c *Core) planSources(old []AcceptedSources, w *walker) []AcceptedSources {
 	var out []AcceptedSources
-	for _, dev := range slices.Sorted(maps.Keys(w.sources)) {
-		out = append(out, AcceptedSources{Device: dev, Prefixes: w.sources[dev]})
+	for i := range c.cfg.Devices {
+		if d := &c.cfg.Devices[i]; d.Mode == wg.ModeOpen {
+			out = append(out, AcceptedSources{Device: d.Name, Prefixes: w.sources[d.Name]})
+		}
 	}
 	if slices.EqualFunc(old, out, func(a, b AcceptedSources) bool {
 		return a.Device == b.Device && slices.Equal(a.Prefixes, b.Prefixes)

@@ -397,7 +397,11 @@ func (w *walker) announce(e *entry, old *bgp.Route, report *bgp.RouteReport) boo
 		}
 	}
 	k := &w.cands[0]
-	if k.blocked || k.host {
+	if k.blocked {
+		return false
+	}
+	w.holdOthers(e)
+	if k.host {
 		return false
 	}
 	if !k.usable() {
@@ -495,14 +499,6 @@ func notForOthers(a *bgp.Attrs) string {
 		}
 	}
 	return ""
-}
-
-func (w *walker) hold(e *entry, k *candidate, r Reason, detail string) {
-	h := Withheld{Prefix: e.prefix, From: k.from(), Reason: r, Detail: detail}
-	if k.site != nil {
-		h.Site = k.site.cfg.Name
-	}
-	w.held = append(w.held, h)
 }
 
 func throughDevice(r *bgp.Route, dev string) bool { return leadsTo(r.NextHops, dev) }

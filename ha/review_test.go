@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -186,5 +187,110 @@ func TestFailedAttemptAtADeviceLeavesItsPeersStanding(t *testing.T) {
 	}
 	if fail(8); announced(p, "10.1.0.0/16") {
 		t.Errorf("another interface has taken the place and holds nothing yet:\n%s", text(p))
+	}
+}
+
+// Questions are answered in the loop that decides: with everything down, which
+// is when they are asked, they must not hold it up.
+func TestQuestionsStayCheapWhenEverythingIsWithheld(t *testing.T) {
+	const n = 5000
+	w := newWorld(t, bigConfig(n))
+	p := w.c.Plan(w.now)
+	var bad []bgp.RouteReport
+	for _, r := range p.FIB.Routes {
+		bad = append(bad, bgp.RouteReport{Prefix: r.Prefix, Metric: r.Metric, Status: bgp.RouteFailed})
+	}
+	w.step(RoutesApplied{Plan: p, RoutesApplied: bgp.RoutesApplied{Gen: p.Gen, Reports: bad}})
+	var st wg.DeviceState
+	st.Name = "wg0"
+	for i := range n {
+		st.Peers = append(st.Peers, wg.PeerState{Key: key(i + 1), Endpoint: netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), 51820)})
+	}
+	w.step(DeviceObserved{State: st})
+	w.c.Plan(w.now)
+	all := func(netip.Prefix) bool { return true }
+	for what, ask := range map[string]func() int{
+		"sites":  func() int { return len(w.c.Sites(w.now, "")) },
+		"routes": func() int { r, _ := w.c.Routes(all); return len(r) / 4 },
+		"rib":    func() int { return len(w.c.Entries(all)) / 5 }, // with inner addresses
+	} {
+		began := time.Now()
+		if got := ask(); got != n {
+			t.Errorf("%s: got %d, want %d", what, got, n)
+		}
+		if took := time.Since(began); took > 500*time.Millisecond {
+			t.Errorf("%s: took %v", what, took)
+		}
+	}
+}
+
+// Prefixes learned from a site with an interface of its own are the site's as
+// well.
+func TestSiteViewShowsLearnedPrefixesOfOpenSites(t *testing.T) {
+	for _, mode := range []wg.Mode{wg.ModeSynced, wg.ModeOpen} {
+		a := site("a", 1, "10.1.0.0/16")
+		a.Mode = mode
+		cfg := config(a)
+		cfg.Devices[0].Mode = mode
+		w := newWorld(t, cfg)
+		w.session("a", true)
+		w.learn("a", 0, "10.9.0.0/16")
+		w.settle()
+		got := w.c.Sites(w.now, "a")[0].Prefixes
+		want := []PrefixView{
+			{Prefix: pfx("10.1.0.0/16"), InPlace: true, Announced: true},
+			{Prefix: pfx("10.9.0.0/16"), Learned: true, InPlace: true, Announced: true},
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %+v, want %+v", mode, got, want)
+		}
+	}
+}
+
+// A site's claim that does not stand says why, also when somebody else's path
+// takes its place.
+func TestClaimThatDoesNotStandHasAReason(t *testing.T) {
+	a, b := site("a", 1, "10.1.0.0/16"), site("b", 2)
+	a.Group, b.Group, b.Role = "g", "g", RoleBackup
+	w := newWorld(t, config(a, b))
+	w.session("a", true)
+	w.session("b", true)
+	w.session("tgw/1", true)
+	w.learn("tgw/1", 0, "10.1.0.0/16")
+	w.learn("b", 0, "10.1.0.0/16")
+	reason := func(p *Plan, site string) Reason {
+		for _, h := range p.Withheld {
+			if h.Prefix == pfx("10.1.0.0/16") && h.Site == site {
+				return h.Reason
+			}
+		}
+		return ReasonNone
+	}
+	p := w.settle()
+	if ra, rb := reason(p, "a"), reason(p, "b"); ra != ReasonNone || rb != ReasonNotBest {
+		t.Errorf("both up: got %q and %q, want none and %q", ra, rb, ReasonNotBest)
+	}
+	w.session("a", false)
+	w.session("b", false)
+	p = w.settle()
+	if ra, rb := reason(p, "a"), reason(p, "b"); ra != ReasonBGP || rb != ReasonBGP || routed(p, "10.1.0.0/16") == "" {
+		t.Errorf("both down, the TGW has it: got %q and %q, want %q twice\n%s", ra, rb, ReasonBGP, text(p))
+	}
+	if v := w.c.Sites(w.now, "a")[0].Prefixes[0]; v.Announced || v.Reason != ReasonBGP {
+		t.Errorf("the announcement is not the site's: %+v", v)
+	}
+}
+
+// A device without cryptographic source check is always checked otherwise, and
+// when nothing belongs to its site nothing passes.
+func TestOpenDeviceIsCheckedEvenWithoutPrefixes(t *testing.T) {
+	a := site("a", 1)
+	a.Mode, a.Address4 = wg.ModeOpen, netip.Addr{}
+	cfg := config(a)
+	cfg.Devices[0].Mode = wg.ModeOpen
+	w := newWorld(t, cfg)
+	p := w.c.Plan(w.now)
+	if len(p.Sources) != 1 || p.Sources[0].Device != "wg0" || len(p.Sources[0].Prefixes) != 0 {
+		t.Errorf("got %+v, want an empty set for wg0", p.Sources)
 	}
 }
