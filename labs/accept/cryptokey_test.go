@@ -259,13 +259,21 @@ type peerNow struct {
 
 func (c *crowd) peersNow(t *testing.T) map[string]peerNow {
 	t.Helper()
-	out, err := c.g.Host.Run("wg", "show", "wg0", "dump")
+	m := dumpPeers(t, c.g)
+	for _, p := range c.peers {
+		if now, ok := m[p.key.String()]; ok {
+			now.loaded = true
+			m[p.key.String()] = now
+		}
+	}
+	return m
+}
+
+func dumpPeers(t *testing.T, g *gwlab.GatewayHost) map[string]peerNow {
+	t.Helper()
+	out, err := g.Host.Run("wg", "show", "wg0", "dump")
 	if err != nil {
 		t.Fatal(err)
-	}
-	loaded := map[string]bool{}
-	for _, p := range c.peers {
-		loaded[p.key.String()] = true
 	}
 	m := map[string]peerNow{}
 	for l := range strings.Lines(out) {
@@ -278,7 +286,7 @@ func (c *crowd) peersNow(t *testing.T) map[string]peerNow {
 		if err := errors.Join(err1, err2); err != nil {
 			t.Fatal(err)
 		}
-		m[f[0]] = peerNow{f[2], f[3], f[4], f[7], rx, tx, loaded[f[0]]}
+		m[f[0]] = peerNow{f[2], f[3], f[4], f[7], rx, tx, false}
 	}
 	return m
 }
