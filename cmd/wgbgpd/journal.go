@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/wgbgp/wgbgp/bgp"
 	"github.com/wgbgp/wgbgp/ha"
@@ -38,23 +39,66 @@ func (j *journal) plan(old, p *ha.Plan) {
 		}
 		switch {
 		case d < 0:
-			j.withdraw(p, was[0].Prefix)
+			j.withdraw(p, was[0].Prefix, "no-path", "")
 			was = was[1:]
 		case d > 0:
-			j.event(slog.LevelInfo, api.Event{Kind: api.EventAnnounce, Prefix: now[0].Prefix, Reason: "forwarding", Gen: p.Gen})
+			j.announce(p, now[0].Prefix, "")
 			now = now[1:]
 		default:
+			j.audience(p, &was[0], &now[0])
 			was, now = was[1:], now[1:]
 		}
 	}
 }
 
-func (j *journal) withdraw(p *ha.Plan, prefix netip.Prefix) {
-	e := api.Event{Kind: api.EventWithdraw, Prefix: prefix, Reason: "no-path", Gen: p.Gen}
+// audience reports a prefix that goes on being announced, but to others: when a
+// site fails and the TGW has another way to its prefix, the TGW is told of a
+// withdrawal and the other sites are not.
+func (j *journal) audience(p *ha.Plan, was, now *bgp.Announcement) {
+	if len(was.To) == len(now.To) && (len(was.To) == 0 || &was.To[0] == &now.To[0]) {
+		return
+	}
+	if lost := groupsMissing(was.To, now.To); lost != "" {
+		j.withdraw(p, now.Prefix, string(ha.ReasonNoAudience), "from group "+lost)
+	}
+	if gained := groupsMissing(now.To, was.To); gained != "" {
+		j.announce(p, now.Prefix, "also to group "+gained)
+	}
+}
+
+// groupsMissing lists the groups of a that are not in b.
+func groupsMissing(a, b []bgp.Export) string {
+	var out []string
+	for _, x := range a {
+		if !slices.ContainsFunc(b, func(y bgp.Export) bool { return x.Group == y.Group }) {
+			out = append(out, x.Group)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+func (j *journal) announce(p *ha.Plan, prefix netip.Prefix, detail string) {
+	j.event(slog.LevelInfo, api.Event{Kind: api.EventAnnounce, Prefix: prefix, Reason: "forwarding", Detail: detail, Gen: p.Gen})
+}
+
+// withdraw gives the reason that the plan has. The claim of a site that never
+// held the prefix explains nothing while there is another one.
+func (j *journal) withdraw(p *ha.Plan, prefix netip.Prefix, otherwise, detail string) {
+	e := api.Event{Kind: api.EventWithdraw, Prefix: prefix, Reason: otherwise, Detail: detail, Gen: p.Gen}
 	i, ok := slices.BinarySearchFunc(p.Withheld, prefix, func(h ha.Withheld, q netip.Prefix) int { return bgp.ComparePrefix(h.Prefix, q) })
+	best := i
+	for ; ok && i < len(p.Withheld) && p.Withheld[i].Prefix == prefix; i++ {
+		if r := p.Withheld[i].Reason; r != ha.ReasonOverlap && r != ha.ReasonNotBest {
+			best = i
+			break
+		}
+	}
 	if ok {
-		h := p.Withheld[i]
-		e.Reason, e.Site, e.Neighbor, e.Detail = string(h.Reason), h.Site, h.From, h.Detail
+		h := p.Withheld[best]
+		e.Reason, e.Site, e.Neighbor = string(h.Reason), h.Site, h.From
+		if h.Detail != "" {
+			e.Detail = strings.TrimPrefix(detail+": "+h.Detail, ": ")
+		}
 	}
 	j.event(slog.LevelWarn, e)
 }
