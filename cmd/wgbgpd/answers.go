@@ -31,6 +31,12 @@ func (b *backend) Status(ctx context.Context) (api.Status, error) {
 	}
 	for _, e := range b.gateway.edges() {
 		s.Edges = append(s.Edges, api.Edge{Name: e.name, Gen: e.gen.Load(), OK: e.failure() == "", Error: e.failure()})
+		if e == b.gateway.fibEdge {
+			c := b.gateway.fib.Counters()
+			s.Edges[len(s.Edges)-1].Counters = &api.RouteCounters{
+				Writes: c.Writes.Load(), Errors: c.Errors.Load(), Resyncs: c.Resyncs.Load(), Overflows: c.Overflows.Load(), Events: c.Events.Load(),
+			}
+		}
 	}
 	for _, x := range b.gateway.sysctlProblems() {
 		s.Sysctls = append(s.Sysctls, api.Sysctl{Name: x.Key, Have: x.Have, Want: x.Want, Text: x.Why})

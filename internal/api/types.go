@@ -122,6 +122,18 @@ type Edge struct {
 	Gen   uint64 `json:"generation"`
 	OK    bool   `json:"ok"`
 	Error string `json:"error"`
+	// Counters are of the edge that writes routes; absent for the others.
+	Counters *RouteCounters `json:"counters,omitempty"`
+}
+
+// RouteCounters count what the daemon did to the kernel's routes, rules and
+// next-hop objects since it started.
+type RouteCounters struct {
+	Writes    uint64 `json:"writes"`    // requests that change the kernel
+	Errors    uint64 `json:"errors"`    // requests it refused
+	Resyncs   uint64 `json:"resyncs"`   // complete readbacks
+	Overflows uint64 `json:"overflows"` // times the kernel's events did not fit its buffer
+	Events    uint64 `json:"events"`    // changes by others that concerned us
 }
 
 // Tunnel is a GRE tunnel toward a transit gateway.
