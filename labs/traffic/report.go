@@ -27,6 +27,9 @@ type Report struct {
 	// not the network lost them. Known after Stop.
 	SinkDrops int
 	Outages   []Outage // by first loss, then flow
+	// SendPause is the longest time between two packets at the sender. If it is
+	// much longer than the interval, the machine and not the network paused.
+	SendPause time.Duration
 	// Delay is the time from sending to reading, of those that arrived.
 	DelayMedian, Delay99, DelayMax time.Duration
 }
@@ -67,8 +70,11 @@ func (s *Stream) Report(from, to time.Time) Report {
 	hi = max(hi, lo)
 
 	var delays []time.Duration
-	for _, p := range packets[lo:hi] {
+	for n, p := range packets[lo:hi] {
 		r.Sent++
+		if n > 0 {
+			r.SendPause = max(r.SendPause, p.sent-packets[lo+n-1].sent)
+		}
 		if p.arrived != never {
 			r.Received++
 			delays = append(delays, p.arrived-p.sent)

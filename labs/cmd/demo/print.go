@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/wgbgp/wgbgp/labs/gwlab"
@@ -21,6 +22,26 @@ func (s *story) say(format string, args ...any) { s.sayAt(time.Now(), format, ar
 // sayAt prints a line of the timeline, at the time when it happened.
 func (s *story) sayAt(at time.Time, format string, args ...any) {
 	fmt.Fprintf(s.out, "%6.2f s  %s\n", at.Sub(s.start).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// timeline collects lines that were found out in another order than they
+// happened in.
+type timeline []line
+
+type line struct {
+	at   time.Time
+	text string
+}
+
+func (t *timeline) add(at time.Time, format string, args ...any) {
+	*t = append(*t, line{at, fmt.Sprintf(format, args...)})
+}
+
+func (s *story) tellInOrder(t timeline) {
+	slices.SortStableFunc(t, func(a, b line) int { return a.at.Compare(b.at) })
+	for _, l := range t {
+		s.sayAt(l.at, "%s", l.text)
+	}
 }
 
 // expect notes whether something is as it should be.
@@ -75,7 +96,11 @@ func (s *story) expectLoss(from, to time.Time, most int, streams ...int) {
 			what += fmt.Sprintf(", longest gap %s, first at %.2f s, last at %.2f s", ms(o.Gap),
 				r.Outages[0].From.Sub(s.start).Seconds(), r.Outages[len(r.Outages)-1].To.Sub(s.start).Seconds())
 		}
-		s.expect(what, r.Lost <= most && r.Sent > 0)
+		ok := r.Lost <= most && r.Sent > 0
+		if !ok && r.SendPause > 50*time.Millisecond {
+			what += fmt.Sprintf(" (the sender itself got no processor for %s: is this machine busy?)", ms(r.SendPause))
+		}
+		s.expect(what, ok)
 	}
 }
 

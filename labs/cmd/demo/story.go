@@ -7,6 +7,7 @@ import (
 	"io"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -40,11 +41,12 @@ const (
 )
 
 const picture = `
-            .-- gre --- gw1 ---.              .--- paris ----- 10.101.0.0/16  static prefixes
-  vpc --- tgw             X    internet -----
-10.0.0.0/16 '-- gre --- gw2 ---'              '--- berlin ---- 10.102.0.0/16  speaks BGP
+                 .-- gre -- gw1 --.              .-- paris --- 10.101.0.0/16  static prefixes
+  vpc --- tgw ---|                |-- internet --|
+  10.0.0.0/16    '-- gre -- gw2 --'              '-- berlin -- 10.102.0.0/16  speaks BGP
 
-            BGP and GRE            WireGuard: each site has a tunnel to each gateway
+  BGP and GRE to the left of the gateways; to the right each site has a WireGuard
+  tunnel to each gateway.
 `
 
 const (
@@ -106,20 +108,22 @@ func (s *story) build() error {
 // everywhere is act 1: routes appear on all sides and packets flow.
 func (s *story) everywhere() error {
 	s.act("1. Routes everywhere")
+	var lines timeline
 	for _, site := range []*gwlab.SiteHost{s.paris, s.berlin} {
 		for _, p := range []any{site.Net4, site.Net6} {
 			at, err := s.tgwRoute(30*time.Second, s.start, fmt.Sprint(p), "gw1", "gw2")
 			if err != nil {
 				return err
 			}
-			s.sayAt(at, "the Transit Gateway reaches %-20v (%s) by gw1 and gw2", p, site.Name)
+			lines.add(at, "the Transit Gateway reaches %v (%s) by gw1 and gw2", p, site.Name)
 		}
 	}
 	at, err := s.berlinRoute(10*time.Second, s.start, "gw1", "gw2")
 	if err != nil {
 		return err
 	}
-	s.sayAt(at, "berlin reaches 10.0.0.0/16, which it learned by BGP, by gw1 and gw2")
+	lines.add(at, "berlin reaches 10.0.0.0/16, which it learned by BGP, by gw1 and gw2")
+	s.tellInOrder(lines)
 
 	vpc := s.lab.VPCWorkload()
 	for _, ends := range [][2]gwlab.Workload{
@@ -132,7 +136,7 @@ func (s *story) everywhere() error {
 		if err != nil {
 			return err
 		}
-		s.streams, s.names = append(s.streams, st), append(s.names, fmt.Sprintf("%-6s to %-6s", ends[0].Name, ends[1].Name))
+		s.streams, s.names = append(s.streams, st), append(s.names, fmt.Sprintf("%s to %s", ends[0].Name, ends[1].Name))
 	}
 	if err := gwlab.Eventually(10*time.Second, s.flowing); err != nil {
 		return err
@@ -204,18 +208,20 @@ func (s *story) leave() error {
 		return err
 	}
 	s.sayAt(began, "systemctl stop wgbgpd, as it were")
+	var lines timeline
 	for _, site := range []*gwlab.SiteHost{s.paris, s.berlin} {
 		at, err := s.tgwRoute(20*time.Second, began, site.Net4.String(), "gw2")
 		if err != nil {
 			return err
 		}
-		s.sayAt(at, "the Transit Gateway uses gw2 alone for %s, %s after the signal", site.Name, ms(at.Sub(began)))
+		lines.add(at, "the Transit Gateway uses gw2 alone for %s, %s after the signal", site.Name, ms(at.Sub(began)))
 	}
 	at, err := s.berlinRoute(20*time.Second, began, "gw2")
 	if err != nil {
 		return err
 	}
-	s.sayAt(at, "berlin uses gw2 alone, %s after the signal", ms(at.Sub(began)))
+	lines.add(at, "berlin uses gw2 alone, %s after the signal", ms(at.Sub(began)))
+	s.tellInOrder(lines)
 	select {
 	case <-s.gw1.Process.Done():
 	case <-time.After(20 * time.Second):
@@ -271,12 +277,19 @@ func (s *story) command(g *gwlab.GatewayHost, code, lines int, args ...string) e
 // account prints what became of all packets.
 func (s *story) account() {
 	s.act("All packets")
+	reports := make([]traffic.Report, len(s.streams))
+	var all sync.WaitGroup
 	for n, st := range s.streams {
-		r := st.Stop(200 * time.Millisecond)
-		s.say("%s: %6d sent, %4d lost, %d out of order, delay %s in the median and %s at most",
-			s.names[n], r.Sent, r.Lost, r.Overtaken, ms(r.DelayMedian), ms(r.DelayMax))
-		s.expect(s.names[n]+": the measurement itself lost nothing", r.SinkDrops == 0)
+		all.Go(func() { reports[n] = st.Stop(underWay) })
 	}
+	all.Wait()
+	drops := 0
+	for n, r := range reports {
+		s.say("%-14s  %5d sent, %4d lost, %d out of order, delay %s in the median and %s at most",
+			s.names[n], r.Sent, r.Lost, r.Overtaken, ms(r.DelayMedian), ms(r.DelayMax))
+		drops += r.SinkDrops
+	}
+	s.expect("the measurement itself lost nothing", drops == 0)
 	word := "all as expected"
 	if s.failed > 0 {
 		word = fmt.Sprintf("%d NOT as expected", s.failed)
