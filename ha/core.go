@@ -381,6 +381,10 @@ func (c *Core) Due() time.Time { return c.due }
 // must not wait for company.
 func (c *Core) Urgent() bool { return c.urgent }
 
+// Changed reports whether a fact since the last plan may have changed it. Most
+// facts do not: a probe was answered once more.
+func (c *Core) Changed() bool { return c.dirty }
+
 // tick lets time pass: verdicts that depend on it are judged again.
 func (c *Core) tick(now time.Time) {
 	c.now = now

@@ -49,7 +49,7 @@ func (l *loop) run(ctx context.Context) error {
 		for _, f := range facts {
 			l.core.Step(now, f)
 		}
-		if planAt.IsZero() && (len(facts) > 0 || l.core.Urgent()) {
+		if planAt.IsZero() && l.core.Changed() {
 			planAt = now.Add(l.core.Config().Gateway.CoalesceDelay)
 		}
 		due := l.core.Due()
