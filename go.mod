@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/BurntSushi/toml v1.6.0
+	github.com/cilium/ebpf v0.20.0
 	github.com/coreos/go-systemd/v22 v22.5.0
 	github.com/gaissmai/bart v0.26.1
 	github.com/google/go-cmp v0.7.0

@@ -98,6 +98,7 @@ func (m *Manager) ensureUser(t tgwconnect.Tunnel) error {
 		outer.discard()
 		return err
 	}
+	index := 0
 	if err := func() error {
 		l, err := linkByName(t.Name)
 		if err != nil {
@@ -106,6 +107,7 @@ func (m *Manager) ensureUser(t tgwconnect.Tunnel) error {
 		if l == nil {
 			return errors.New("TUN is gone again")
 		}
+		index = l.index
 		if l.alias == alias {
 			return nil // adopted
 		}
@@ -118,7 +120,16 @@ func (m *Manager) ensureUser(t tgwconnect.Tunnel) error {
 		_ = dev.Close()
 		return err
 	}
-	u := newUserTunnel(t, dev, outer, m.log, m.poke)
+	off, missing, err := openOffload(t, outer, index, m.plain)
+	if err != nil {
+		outer.discard()
+		_ = dev.Close()
+		return err
+	}
+	if missing != nil {
+		m.log.Info("tunnel sends packet by packet", "tunnel", t.Name, "reason", missing)
+	}
+	u := newUserTunnel(t, dev, outer, off, m.log, m.poke)
 	m.user[t.Name] = u
 	u.start()
 	return nil

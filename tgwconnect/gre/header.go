@@ -8,6 +8,7 @@ const (
 	outerLen = 20 // IPv4 header as we send it: no options
 	headLen  = outerLen + greLen
 	ip6Len   = 40
+	limitLen = 8 // destination options with a tunnel encapsulation limit (RFC 2473 4.1.1)
 )
 
 // EtherTypes a tunnel carries (RFC 2784 2.4, RFC 7676 2).

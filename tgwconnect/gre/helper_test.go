@@ -26,7 +26,10 @@ import (
 // The test binary is also the far end of a test: started with helperEnv in a
 // namespace it runs a Manager (or wireguard-go, for comparison) in a process
 // of its own, as in reality.
-const helperEnv = "WGBGP_GRE_HELPER"
+const (
+	helperEnv = "WGBGP_GRE_HELPER"
+	plainEnv  = "WGBGP_GRE_PLAIN" // a manager without offload
+)
 
 func TestMain(m *testing.M) {
 	switch os.Getenv(helperEnv) {
@@ -50,7 +53,7 @@ type applyRequest struct {
 func helperManager() {
 	stopProfile := profile()
 	defer stopProfile()
-	m, err := New(Options{Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	m, err := New(Options{Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)), PlainSockets: os.Getenv(plainEnv) != ""})
 	if err != nil {
 		panic(err)
 	}

@@ -15,11 +15,17 @@ import (
 // Options configure a Manager.
 type Options struct {
 	Logger *slog.Logger // nil: slog.Default
+
+	// PlainSockets keeps userspace tunnels from loading eBPF programs, as where
+	// the kernel (before Linux 6.6) or the container does not permit them. They
+	// are slower then, but what they send passes the host's output rules.
+	PlainSockets bool
 }
 
 // Manager keeps the GRE tunnels of this host as they should be.
 type Manager struct {
 	log    *slog.Logger
+	plain  bool
 	events chan struct{}
 	poked  chan struct{} // something changed: look again
 	stop   context.CancelFunc
@@ -40,6 +46,7 @@ func New(o Options) (*Manager, error) {
 	}
 	m := &Manager{
 		log:    o.Logger.With("edge", "gre"),
+		plain:  o.PlainSockets,
 		events: make(chan struct{}, 1),
 		poked:  make(chan struct{}, 1),
 		user:   map[string]*userTunnel{},
@@ -221,7 +228,8 @@ func (m *Manager) state(t tgwconnect.Tunnel, l *link, err error) tgwconnect.Tunn
 	u := m.user[t.Name]
 	s.Up = s.Up && u != nil && !u.ended.Load()
 	if u != nil {
-		s.Rx, s.Tx, s.Dropped, s.TxDropped = u.rx.Load(), u.tx.Load(), u.dropped(), u.txLost.Load()
+		s.Rx, s.Dropped = u.rx.Load(), u.dropped()
+		s.Tx, s.TxDropped = u.sent()
 	}
 	return s
 }

@@ -65,7 +65,7 @@ func underlay(t *testing.T) *nstest.NS {
 
 func newManager(t *testing.T) *Manager {
 	t.Helper()
-	m, err := New(Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	m, err := New(Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), PlainSockets: os.Getenv(plainEnv) != ""})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -161,10 +161,11 @@ func (b *receiver) receive() (int, error) {
 	return b.got, b.cause
 }
 
-// controlLen holds one control message with an int: the traffic class.
-const controlLen = 24
+// controlLen holds one control message: a traffic class (an int) or a struct
+// tpacket_auxdata (20 bytes).
+const controlLen = 40
 
-// wantControl gives each message room for the received traffic class.
+// wantControl gives each message room for a control message.
 func (b *receiver) wantControl() {
 	for i := range b.msgs {
 		b.msgs[i].hdr.Control = &b.control[i][0]
@@ -180,6 +181,18 @@ func (b *receiver) trafficClass(i int) byte {
 		return 0
 	}
 	return byte(*(*int32)(unsafe.Pointer(&b.control[i][unix.CmsgLen(0)])))
+}
+
+// networkOffset is where the network header of message i starts, as a packet
+// socket tells (packet(7), PACKET_AUXDATA): its frames start at the link header,
+// which differs from device to device.
+func (b *receiver) networkOffset(i int) (int, bool) {
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&b.control[i][0]))
+	if int(b.msgs[i].hdr.Controllen) < unix.CmsgLen(20) || h.Level != unix.SOL_PACKET || h.Type != unix.PACKET_AUXDATA {
+		return 0, false
+	}
+	const tpNet = 14
+	return int(*(*uint16)(unsafe.Pointer(&b.control[i][unix.CmsgLen(0)+tpNet]))), true
 }
 
 // size is the length of received message i; whole is false when it was cut.

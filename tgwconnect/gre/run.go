@@ -31,10 +31,11 @@ func (m *Manager) start() error {
 	return nil
 }
 
-// start starts both directions of a userspace tunnel.
+// start starts the directions of a userspace tunnel.
 func (u *userTunnel) start() {
 	u.wg.Go(u.runTransmit)
 	u.wg.Go(u.runReceive)
+	u.wg.Go(u.runUnpack)
 }
 
 // poke asks run to look again; it never waits.

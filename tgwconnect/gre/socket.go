@@ -99,11 +99,7 @@ func setUpOuter(fd int, t tgwconnect.Tunnel) error {
 			return fmt.Errorf("set %s: %w", o.name, err)
 		}
 	}
-	for _, o := range [...][2]int{{unix.SO_RCVBUFFORCE, unix.SO_RCVBUF}, {unix.SO_SNDBUFFORCE, unix.SO_SNDBUF}} {
-		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, o[0], socketBuffer) != nil {
-			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, o[1], socketBuffer) // best effort without CAP_NET_ADMIN
-		}
-	}
+	setBuffers(fd)
 	if err := unix.Bind(fd, sockaddr(t.Local)); err != nil {
 		if errors.Is(err, unix.EADDRNOTAVAIL) {
 			return errNoLocal(t.Local)
@@ -114,6 +110,15 @@ func setUpOuter(fd int, t tgwconnect.Tunnel) error {
 		return fmt.Errorf("no route to %s: %w", t.Remote, err)
 	}
 	return nil
+}
+
+// setBuffers makes the buffers of a socket large; best effort without CAP_NET_ADMIN.
+func setBuffers(fd int) {
+	for _, o := range [...][2]int{{unix.SO_RCVBUFFORCE, unix.SO_RCVBUF}, {unix.SO_SNDBUFFORCE, unix.SO_SNDBUF}} {
+		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, o[0], socketBuffer) != nil {
+			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, o[1], socketBuffer)
+		}
+	}
 }
 
 // isLocal asks the kernel whether a can be a source address now. Binding is the

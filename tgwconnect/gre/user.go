@@ -17,12 +17,14 @@ import (
 // segments into one buffer. Pages not touched cost nothing.
 const bufLen = 1 << 16
 
-// userTunnel is one running userspace tunnel: a TUN, a raw socket, and one
-// goroutine a direction (two a direction are slower on two cores).
+// userTunnel is one running userspace tunnel: a TUN, raw sockets, and one
+// goroutine a direction (two a direction are slower on two cores). Where the
+// kernel can, offload takes the bulk off them.
 type userTunnel struct {
 	t     tgwconnect.Tunnel // what the socket was opened for
 	dev   tun.Device
 	outer *outerSocket
+	off   *offload
 	log   *slog.Logger
 	kick  func() // asks the manager to look again
 
@@ -35,16 +37,27 @@ type userTunnel struct {
 	wg      sync.WaitGroup
 }
 
-func newUserTunnel(t tgwconnect.Tunnel, dev tun.Device, outer *outerSocket, log *slog.Logger, kick func()) *userTunnel {
-	return &userTunnel{t: t, dev: dev, outer: outer, log: log.With("tunnel", t.Name), kick: kick}
+func newUserTunnel(t tgwconnect.Tunnel, dev tun.Device, outer *outerSocket, off *offload, log *slog.Logger, kick func()) *userTunnel {
+	return &userTunnel{t: t, dev: dev, outer: outer, off: off, log: log.With("tunnel", t.Name), kick: kick}
 }
 
 // stop closes both ends and waits. The device stays, without carrier.
 func (u *userTunnel) stop() {
 	u.stopped.Store(true)
+	u.close()
+	u.wg.Wait()
+}
+
+func (u *userTunnel) close() {
+	u.off.close()
 	_ = u.dev.Close()
 	u.outer.close()
-	u.wg.Wait()
+}
+
+// sent counts packets of both ways of sending.
+func (u *userTunnel) sent() (sent, lost uint64) {
+	sent, lost = u.off.sent()
+	return sent + u.tx.Load(), lost + u.txLost.Load()
 }
 
 func (u *userTunnel) dropped() uint64 {
@@ -118,14 +131,34 @@ func (u *userTunnel) runReceive() {
 		if len(inner) == 0 {
 			continue
 		}
-		if _, err := u.dev.Write(inner, headLen); err != nil {
-			if closed(err) {
-				return
-			}
-			u.once("write to TUN", "err", err) // EIO while the link is down
-		}
 		u.rx.Add(uint64(len(inner)))
+		_, err = u.dev.Write(inner, headLen)
+		if u.written(err) != nil {
+			return
+		}
 	}
+}
+
+// runUnpack is runReceive for the packet socket.
+func (u *userTunnel) runUnpack() {
+	defer u.end()
+	r := u.newUnpacker(u.off.in)
+	for {
+		n, err := r.in.receive()
+		if err != nil || r.deliver(n) != nil {
+			return
+		}
+	}
+}
+
+// written passes on that the TUN is closed; other errors concern packets: EIO
+// while the link is down.
+func (u *userTunnel) written(err error) error {
+	if err == nil || closed(err) {
+		return err
+	}
+	u.once("write to TUN", "err", err)
+	return nil
 }
 
 // end makes the other direction end as well, and the manager look, when one
@@ -133,8 +166,7 @@ func (u *userTunnel) runReceive() {
 func (u *userTunnel) end() {
 	u.ended.Store(true)
 	if !u.stopped.Load() {
-		_ = u.dev.Close()
-		u.outer.close()
+		u.close()
 		u.kick()
 	}
 }
