@@ -41,15 +41,20 @@ func (e *edge) offer(p *ha.Plan) {
 }
 
 // run works until ctx ends. An attempt that failed as a whole is repeated with
-// growing pauses even if nothing else happens.
+// growing pauses even if nothing else happens. An audit is due after its time,
+// however often plans change meanwhile; repeating counts as one.
 func (e *edge) run(ctx context.Context) error {
 	const firstRetry, lastRetry = time.Second, 30 * time.Second
 	retry := time.Duration(0)
+	var retryAt, auditAt time.Time
+	if e.every > 0 {
+		auditAt = time.Now().Add(e.every)
+	}
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		if next := soonest(retry, e.every); next > 0 {
-			timer.Reset(next)
+		if next := soonest(retryAt, auditAt); !next.IsZero() {
+			timer.Reset(time.Until(next))
 		}
 		w := planned
 		select {
@@ -63,7 +68,13 @@ func (e *edge) run(ctx context.Context) error {
 		}
 		p := e.latest.Load()
 		if p == nil {
+			if w == audit && e.every > 0 {
+				auditAt = time.Now().Add(e.every)
+			}
 			continue
+		}
+		if !auditAt.IsZero() && !time.Now().Before(auditAt) {
+			w = audit
 		}
 		err := e.do(ctx, p, w)
 		if ctx.Err() != nil {
@@ -71,19 +82,25 @@ func (e *edge) run(ctx context.Context) error {
 		}
 		e.gen.Store(p.Gen)
 		e.note(err)
+		if w == audit && e.every > 0 {
+			auditAt = time.Now().Add(e.every)
+		}
 		switch {
 		case err == "":
-			retry = 0
+			retry, retryAt = 0, time.Time{}
+			continue
 		case retry == 0:
 			retry = firstRetry
 		default:
 			retry = min(2*retry, lastRetry)
 		}
+		retryAt = time.Now().Add(retry)
 	}
 }
 
-func soonest(a, b time.Duration) time.Duration {
-	if a == 0 || (b != 0 && b < a) {
+// soonest is the earlier of two times; zero: never.
+func soonest(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
 		return b
 	}
 	return a
