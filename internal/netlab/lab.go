@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -42,8 +41,9 @@ func New() (*Lab, error) {
 // Dir is where the lab keeps its files.
 func (l *Lab) Dir() string { return l.dir }
 
-// Close stops every program, the latest first, removes the hosts and, unless
-// keepFiles is set, the lab's directory.
+// Close kills every program, the latest first, removes the hosts and, unless
+// keepFiles is set, the lab's directory. Programs whose orderly end matters are
+// stopped before (Process.Stop).
 func (l *Lab) Close(keepFiles bool) error {
 	l.mu.Lock()
 	procs, hosts := slices.Clone(l.procs), l.hosts
@@ -51,7 +51,7 @@ func (l *Lab) Close(keepFiles bool) error {
 	l.mu.Unlock()
 	var errs []error
 	for _, p := range slices.Backward(procs) {
-		errs = append(errs, p.Stop(2*time.Second))
+		errs = append(errs, p.Kill())
 	}
 	for _, h := range hosts {
 		errs = append(errs, h.close())

@@ -66,7 +66,7 @@ func run(dir string, keep bool) (code int, err error) {
 	}
 	err = s.tell()
 	if s.lab != nil {
-		if err != nil {
+		if err != nil && !errors.Is(err, errInterrupted) {
 			s.showLogs()
 		}
 		err = errors.Join(err, s.lab.Close(keep))

@@ -111,13 +111,18 @@ func (s *story) expectGap(from, to time.Time, most time.Duration, stream int) {
 	s.expect(fmt.Sprintf("%s: the outage is no longer than the withdrawal took", s.names[stream]), !ok || o.Ended && o.Gap <= most)
 }
 
-func waitRoute(within time.Duration, since time.Time, prefix string, via []string, read func() (events, error)) (time.Time, error) {
+// waitRoute waits until the events that read returns have prefix by exactly via,
+// and returns when that happened.
+func (s *story) waitRoute(within time.Duration, since time.Time, prefix string, via []string, read func() (events, error)) (time.Time, error) {
 	p, err := netip.ParsePrefix(prefix)
 	if err != nil {
 		return time.Time{}, err
 	}
 	var at time.Time
 	err = gwlab.Eventually(within, func() error {
+		if s.interrupted.Err() != nil {
+			return gwlab.Fatal(errInterrupted)
+		}
 		all, err := read()
 		if err != nil {
 			return gwlab.Fatal(err)

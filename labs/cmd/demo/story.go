@@ -54,6 +54,8 @@ const (
 	flows = 16   // per stream, so that ECMP has something to spread
 )
 
+var errInterrupted = errors.New("interrupted")
+
 func (s *story) tell() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -65,7 +67,7 @@ func (s *story) tell() error {
 			return err
 		}
 		if ctx.Err() != nil {
-			return errors.New("interrupted")
+			return errInterrupted
 		}
 	}
 	s.account()
@@ -247,11 +249,11 @@ func (s *story) flowing() error {
 // tgwRoute waits until the Transit Gateway has a prefix by exactly these
 // gateways, and returns when it got there.
 func (s *story) tgwRoute(within time.Duration, since time.Time, prefix string, via ...string) (time.Time, error) {
-	return waitRoute(within, since, prefix, via, s.lab.TGWEvents)
+	return s.waitRoute(within, since, prefix, via, s.lab.TGWEvents)
 }
 
 func (s *story) berlinRoute(within time.Duration, since time.Time, via ...string) (time.Time, error) {
-	return waitRoute(within, since, "10.0.0.0/16", via, func() (events, error) { return s.lab.SiteEvents(s.berlin) })
+	return s.waitRoute(within, since, "10.0.0.0/16", via, func() (events, error) { return s.lab.SiteEvents(s.berlin) })
 }
 
 // command shows a command of the real command line, its output shortened to
