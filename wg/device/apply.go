@@ -317,10 +317,21 @@ func (m *Manager) peers(d *dev, want *wg.Device, sweep bool, a *wg.Applied) {
 		}
 		if b, ok := d.be.(*userBackend); ok {
 			b.greet(greet)
+			b.shake(moved(delta.Ops))
 		}
 	}
 	a.Foreign = delta.Foreign
 	m.report(want, delta, errs, a)
+}
+
+// moved lists the peers that got another endpoint.
+func moved(ops []wg.Op) (keys []wg.Key) {
+	for i := range ops {
+		if ops[i].Kind == wg.OpSetEndpoint {
+			keys = append(keys, ops[i].Peer)
+		}
+	}
+	return keys
 }
 
 // withRestored completes new peers with the endpoint they had before our

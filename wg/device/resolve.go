@@ -40,8 +40,9 @@ type names struct {
 }
 
 type answer struct {
-	addrs []netip.Addr
-	due   time.Time // of the next lookup
+	addrs   []netip.Addr
+	due     time.Time // of the next lookup
+	guessed bool      // due follows from no TTL
 }
 
 func newNames(r Resolver, changed func()) *names {
@@ -65,10 +66,18 @@ func (n *names) lookup(e wg.Endpoint) []netip.AddrPort {
 	return out
 }
 
-// watch replaces the names a device wants; nil: none.
+// watch replaces the names a device wants; nil: none. One that it did not want
+// before is looked up at once unless its TTL forbids: its peer has just died,
+// and an answer from the time before is no news.
 func (n *names) watch(dev string, hosts map[string]bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	for h := range hosts {
+		if a, ok := n.answers[h]; ok && a.guessed && !n.want[dev][h] {
+			a.due = time.Time{}
+			n.answers[h] = a
+		}
+	}
 	if len(hosts) == 0 {
 		delete(n.want, dev)
 		return
@@ -97,8 +106,9 @@ func (n *names) refresh(ctx context.Context, host string) {
 	defer cancel()
 	var addrs []netip.Addr
 	var err error
-	ttl := lookupEvery
+	ttl, guessed := lookupEvery, true
 	if r, ok := n.r.(TTLResolver); ok {
+		guessed = false
 		addrs, ttl, err = r.LookupTTL(ctx, host)
 		ttl = max(ttl, time.Second)
 	} else {
@@ -112,7 +122,7 @@ func (n *names) refresh(ctx context.Context, host string) {
 	if err != nil || len(addrs) == 0 {
 		addrs, ttl = old.addrs, lookupEvery
 	}
-	n.answers[host] = answer{addrs: addrs, due: time.Now().Add(ttl)}
+	n.answers[host] = answer{addrs: addrs, due: time.Now().Add(ttl), guessed: guessed}
 	n.mu.Unlock()
 	if !slices.Equal(sortedAddrs(old.addrs), sortedAddrs(addrs)) {
 		n.changed()

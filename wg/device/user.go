@@ -130,6 +130,18 @@ func (b *userBackend) greet(keys []wg.Key) {
 	}
 }
 
+// shake starts a handshake with peers that are elsewhere now. They may have
+// started anew there; WireGuard itself would find that out 15 s after the first
+// packet without an answer (KeepaliveTimeout + RekeyTimeout), and only then. The
+// kernel offers no such order.
+func (b *userBackend) shake(keys []wg.Key) {
+	for _, k := range keys {
+		if p := b.dev.LookupPeer(wgdev.NoisePublicKey(k)); p != nil {
+			_ = p.SendHandshakeInitiation(false) // sent again by its own timer
+		}
+	}
+}
+
 func (b *userBackend) mtuChanged() { b.tun.notify(tun.EventMTUUpdate) }
 
 func (b *userBackend) close() {
