@@ -40,6 +40,7 @@ type nft struct {
 	mu      sync.Mutex
 	clamp   []string          // devices, sorted; nil: not told yet, keep what is there
 	sources []bgp.SourceCheck // nil: not told yet
+	grow    bool              // keep the sources that are there
 	gen     uint32            // ruleset generation at which have was true; 0: unknown
 	have    shape
 }
@@ -78,6 +79,17 @@ func (f *FIB) ApplyClamp(ctx context.Context, devices []string) error {
 // source outside that device's prefixes; it replaces all earlier checks.
 // Devices need not exist yet. A device with no prefixes passes nothing.
 func (f *FIB) ApplySources(ctx context.Context, checks []bgp.SourceCheck) error {
+	return f.setSources(ctx, checks, false)
+}
+
+// GrowSources is ApplySources without taking anything away from a device: the
+// sources that are there go on passing. It is for a set that is not complete,
+// after a start, when an earlier process knew more.
+func (f *FIB) GrowSources(ctx context.Context, checks []bgp.SourceCheck) error {
+	return f.setSources(ctx, checks, true)
+}
+
+func (f *FIB) setSources(ctx context.Context, checks []bgp.SourceCheck, grow bool) error {
 	f.nft.mu.Lock()
 	defer f.nft.mu.Unlock()
 	checks = slices.Clone(checks)
@@ -87,7 +99,7 @@ func (f *FIB) ApplySources(ctx context.Context, checks []bgp.SourceCheck) error 
 			return fmt.Errorf("source check: device %s is given twice", checks[i].Device)
 		}
 	}
-	f.nft.sources = append([]bgp.SourceCheck{}, checks...)
+	f.nft.sources, f.nft.grow = append([]bgp.SourceCheck{}, checks...), grow
 	return f.nft.apply(ctx, &f.count)
 }
 
@@ -148,7 +160,12 @@ func (n *nft) wanted() shape {
 	}
 	for _, c := range n.sources {
 		s.checked = append(s.checked, c.Device)
-		s.sets[setName4(c.Device)], s.sets[setName6(c.Device)] = toRanges(c.Prefixes)
+		four, six := toRanges(c.Prefixes)
+		if n.grow {
+			four = append(four, n.have.sets[setName4(c.Device)]...).merged()
+			six = append(six, n.have.sets[setName6(c.Device)]...).merged()
+		}
+		s.sets[setName4(c.Device)], s.sets[setName6(c.Device)] = four, six
 	}
 	if len(s.devices)+len(s.checked) > 0 {
 		s.print = s.fingerprint()
