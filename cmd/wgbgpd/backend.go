@@ -60,7 +60,7 @@ func (b *backend) ResetNeighbor(_ context.Context, neighbor string) error {
 func (b *backend) Reload(ctx context.Context) (api.ConfigReport, error) {
 	b.reload.Lock()
 	defer b.reload.Unlock()
-	r, cfg := b.compare(b.file)
+	r, cfg := b.compare(ctx, b.file)
 	now := time.Now()
 	b.mu.Lock()
 	b.attempted, b.failed = now, ""
@@ -73,6 +73,7 @@ func (b *backend) Reload(ctx context.Context) (api.ConfigReport, error) {
 		return r, nil
 	}
 	err := b.loop.ask(ctx, func(now time.Time) {
+		b.gateway.adopt(cfg.Core) // before the plan that the edges are kicked with
 		b.loop.config = cfg
 		b.loop.core.Reconfigure(now, cfg.Core)
 	})
@@ -80,7 +81,6 @@ func (b *backend) Reload(ctx context.Context) (api.ConfigReport, error) {
 		return r, err
 	}
 	b.level.Set(cfg.Log.Level)
-	b.gateway.adopt(cfg.Core)
 	b.mu.Lock()
 	b.loaded = now
 	b.mu.Unlock()
@@ -90,15 +90,15 @@ func (b *backend) Reload(ctx context.Context) (api.ConfigReport, error) {
 }
 
 // ConfigDiff says what a reload with another file would change.
-func (b *backend) ConfigDiff(_ context.Context, path string) (api.ConfigReport, error) {
-	r, _ := b.compare(path)
+func (b *backend) ConfigDiff(ctx context.Context, path string) (api.ConfigReport, error) {
+	r, _ := b.compare(ctx, path)
 	return r, nil
 }
 
 // compare loads a file and sets it against what runs. Changes that only a
 // restart can bring make it an error: taking over the rest would be neither the
 // old configuration nor the new one.
-func (b *backend) compare(path string) (api.ConfigReport, *configs.Config) {
+func (b *backend) compare(ctx context.Context, path string) (api.ConfigReport, *configs.Config) {
 	r := api.ConfigReport{Schema: api.Schema, File: path}
 	cfg, warnings, err := configs.Load(path, configs.Options{})
 	for _, w := range warnings {
@@ -115,7 +115,11 @@ func (b *backend) compare(path string) (api.ConfigReport, *configs.Config) {
 		r.Errors = append(r.Errors, api.ConfigProblem{File: path, Problem: err.Error()})
 		return r, nil
 	}
-	running := b.running()
+	running, err := b.running(ctx)
+	if err != nil {
+		r.Errors = append(r.Errors, api.ConfigProblem{File: path, Problem: "the daemon does not answer: " + err.Error()})
+		return r, nil
+	}
 	for _, c := range configs.Diff(running, cfg) {
 		r.Changes = append(r.Changes, change(c))
 		if c.Class == configs.Restart {
@@ -129,10 +133,8 @@ func (b *backend) compare(path string) (api.ConfigReport, *configs.Config) {
 	return r, cfg
 }
 
-func (b *backend) running() *configs.Config {
-	var cfg *configs.Config
-	_ = b.loop.ask(context.Background(), func(time.Time) { cfg = b.loop.config })
-	return cfg
+func (b *backend) running(ctx context.Context) (*configs.Config, error) {
+	return read(ctx, b, func(*ha.Core, time.Time) *configs.Config { return b.loop.config })
 }
 
 func problem(p configs.Problem) api.ConfigProblem {
@@ -156,8 +158,11 @@ func firstProblem(r api.ConfigReport) string {
 }
 
 // ConfigShow is the configuration in force, with secrets as references.
-func (b *backend) ConfigShow(context.Context) (api.Config, error) {
-	cfg := b.running()
+func (b *backend) ConfigShow(ctx context.Context) (api.Config, error) {
+	cfg, err := b.running(ctx)
+	if err != nil {
+		return api.Config{}, err
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return api.Config{

@@ -126,13 +126,19 @@ func (g *gateway) applyRoutes(ctx context.Context, p *ha.Plan, w why) string {
 	if w == audit {
 		g.fib.Resync(ctx)
 	}
-	r := g.fib.Apply(ctx, p.Gen, p.FIB)
-	g.inbox.put(ha.RoutesApplied{Plan: p, RoutesApplied: r})
 	clamp := tunnels
 	if !g.clamp.Load() {
 		clamp = nil
 	}
-	err := errors.Join(g.fib.ApplyClamp(ctx, clamp), g.fib.ApplySources(ctx, p.Sources))
+	// A prefix is announced once its route is confirmed: by then its packets
+	// must pass the source check.
+	sources := g.fib.ApplySources
+	if !p.FIB.Complete {
+		sources = g.fib.GrowSources
+	}
+	err := errors.Join(g.fib.ApplyClamp(ctx, clamp), sources(ctx, p.Sources))
+	r := g.fib.Apply(ctx, p.Gen, p.FIB)
+	g.inbox.put(ha.RoutesApplied{Plan: p, RoutesApplied: r})
 	switch {
 	case r.Err != "":
 		return r.Err
