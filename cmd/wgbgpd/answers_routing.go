@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -135,7 +136,7 @@ func ribEntry(c *ha.Core, e ha.EntryView, groups map[string][]string, now time.T
 
 func rankOfEntry(c *ha.Core, e ha.EntryView) ha.Rank {
 	sites := c.Config().Sites
-	if i := slices.IndexFunc(sites, func(s ha.Site) bool { return s.Name == e.Paths[0].Site }); i >= 0 {
+	if i, ok := slices.BinarySearchFunc(sites, e.Paths[0].Site, func(s ha.Site, name string) int { return cmp.Compare(s.Name, name) }); ok {
 		return rankOf(c, &sites[i])
 	}
 	return ha.RankDirect
