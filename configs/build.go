@@ -95,6 +95,7 @@ func (l *loader) site(s *siteDoc) ha.Site {
 	if s.Neighbor != nil {
 		out.Neighbor = s.Name
 	}
+	out.Roams = l.doc.WireGuard[s.Interface].SharedKey && s.Endpoint.Endpoint == (wg.Endpoint{})
 	return out
 }
 

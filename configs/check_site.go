@@ -21,6 +21,12 @@ func (l *loader) checkSite(s *siteDoc) {
 	l.checkSitePrefixes(s)
 	for _, p := range s.Probe {
 		l.checkProbe(s, w, p)
+		if w != nil {
+			l.checkTarget(s, w, p)
+		}
+	}
+	if w != nil {
+		l.checkShared(s, w)
 	}
 	l.checkProbeNames(s)
 	if s.Neighbor != nil {

@@ -45,6 +45,7 @@ type wireguardDoc struct {
 	name       string
 	Backend    string         `toml:"backend" class:"restart" enum:"auto|kernel|userspace"`
 	PrivateKey secretRef      `toml:"private-key" class:"session-reset" req:"private-key = \"file:/etc/wgbgp/wg0.key\""`
+	SharedKey  bool           `toml:"shared-key" class:"live"`
 	ListenPort uint16         `toml:"listen-port" class:"live"`
 	Address    []netip.Prefix `toml:"address" class:"live" opt:"host"`
 	MTU        int            `toml:"mtu" class:"live" span:"0..9000"`

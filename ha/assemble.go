@@ -98,7 +98,8 @@ func (d *deviceState) planPeers(was []wg.Peer) []wg.Peer {
 
 func (s *siteState) peer() wg.Peer {
 	p := s.cfg.Peer
-	p.Name, p.Dead, p.AllowedIPs = s.cfg.Name, s.dead && !s.disabled, s.allowedIPs()
+	p.Name, p.AllowedIPs = s.cfg.Name, s.allowedIPs()
+	p.Endpoint, p.Dead = s.endpoint()
 	return p
 }
 
@@ -112,8 +113,9 @@ func (s *siteState) allowedIPs() []netip.Prefix {
 // isPeer reports whether p is what peer returns.
 func (s *siteState) isPeer(p *wg.Peer) bool {
 	c, ips := &s.cfg.Peer, s.allowedIPs()
-	return p.Key == c.Key && p.Name == s.cfg.Name && p.PresharedKey == c.PresharedKey && p.Endpoint == c.Endpoint &&
-		p.Keepalive == c.Keepalive && p.Dead == (s.dead && !s.disabled) && (same(p.AllowedIPs, ips) || slices.Equal(p.AllowedIPs, ips))
+	e, dead := s.endpoint()
+	return p.Key == c.Key && p.Name == s.cfg.Name && p.PresharedKey == c.PresharedKey && p.Endpoint == e &&
+		p.Keepalive == c.Keepalive && p.Dead == dead && (same(p.AllowedIPs, ips) || slices.Equal(p.AllowedIPs, ips))
 }
 
 // planSources lists every open device: one whose site owns nothing passes

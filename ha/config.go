@@ -95,6 +95,9 @@ type Site struct {
 	Rules       Rule
 	IdlePolicy  IdlePolicy
 	HoldDown    time.Duration // wait after recovery before trusting the site again
+	// Roams: other hosts have the device's private key, and the site's one
+	// session is wherever it dials.
+	Roams bool
 }
 
 // IdlePolicy says what to do with a site nothing is known about, because it

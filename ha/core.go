@@ -74,6 +74,7 @@ type siteState struct {
 	hop      []bgp.NextHop // out of the site's device, shared by its routes
 	missing  bool          // the peer was not on the device when last looked
 	dead     bool          // its endpoint may be resolved again
+	parked   bool          // let go of: see park.go
 
 	// Planning scratch. Allowed IPs of this plan are lastAllowed[:kept], or once
 	// they differ from those of the last plan (moved), allowed. applied is the
@@ -179,6 +180,7 @@ func (c *Core) addSite(cfg *Site, old *siteState) {
 	if old != nil {
 		s.health, s.missing, s.lastAllowed = old.health, old.missing, old.lastAllowed
 		s.disabled = cfg.Disabled || (old.disabled && !old.cfg.Disabled)
+		s.parked = old.parked && cfg.Roams
 		s.health.reconfigure(cfg)
 	} else {
 		s.health = newHealth(cfg)
@@ -322,6 +324,9 @@ func (c *Core) stepDevice(now time.Time, f DeviceObserved) {
 		}
 		if s.health.peer(now, p) || s.judged.Verdict != Up || !s.next.IsZero() && !now.Before(s.next) {
 			c.judge(now, s)
+		}
+		if s.cfg.Roams {
+			c.park(now, s, p)
 		}
 	}
 }

@@ -60,7 +60,7 @@ func (c *Core) refreshEndpoints() {
 	eps := c.endpoints[:0]
 	for _, d := range c.devices {
 		for i := range d.seen.Peers {
-			if a := d.seen.Peers[i].Endpoint.Addr(); a.IsValid() {
+			if a := d.seen.Peers[i].Endpoint.Addr(); a.IsValid() && d.seen.Peers[i].Endpoint != wg.Parked {
 				eps = append(eps, a.Unmap().WithZone(""))
 			}
 		}

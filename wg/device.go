@@ -61,6 +61,10 @@ type Endpoint struct {
 	Port uint16
 }
 
+// Parked is the outer address of a peer that must not be spoken to until it is
+// heard again: the discard port of this host (RFC 863).
+var Parked = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 9)
+
 // DeviceState is one consistent observation of an interface.
 type DeviceState struct {
 	Name       string

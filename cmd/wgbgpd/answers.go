@@ -219,7 +219,10 @@ func peer(c *ha.Core, v ha.SiteView, d ha.DeviceView, now time.Time) api.Peer {
 	}
 	if v.Peer != nil {
 		p.RxBytes, p.TxBytes = v.Peer.Rx, v.Peer.Tx
-		if v.Peer.Endpoint.IsValid() {
+		switch {
+		case v.Peer.Endpoint == wg.Parked:
+			p.Detail = cmp.Or(p.Detail, "let go of until it is heard again, because other hosts have the interface's key")
+		case v.Peer.Endpoint.IsValid():
 			p.Endpoint = v.Peer.Endpoint.String()
 		}
 		if v.Peer.Handshake > 0 {

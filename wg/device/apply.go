@@ -248,11 +248,8 @@ func (m *Manager) restoreForeign(d *dev, want *wg.Device) {
 
 // adjust brings link, MTU and addresses up to date.
 func (m *Manager) adjust(d *dev, want *wg.Device, link netlink.Link) bool {
-	mtu := want.MTU
-	if mtu == 0 {
-		mtu = pathMTU(m.endpoints(d, want), want.FirewallMark)
-	}
 	was := link.Attrs().MTU
+	mtu := m.mtu(d, want, was)
 	changed, problems := m.links.adjust(link, want, mtu, d.own)
 	d.problems = problems
 	if err := d.own.flush(); err != nil {
@@ -269,6 +266,19 @@ func (m *Manager) adjust(d *dev, want *wg.Device, link netlink.Link) bool {
 		}
 	}
 	return changed
+}
+
+// mtu is what the interface's MTU should be. While every peer is parked nothing
+// is known of the paths, and it stays as it is.
+func (m *Manager) mtu(d *dev, want *wg.Device, now int) int {
+	if want.MTU != 0 {
+		return want.MTU
+	}
+	endpoints := m.endpoints(d, want)
+	if known := slices.DeleteFunc(endpoints, func(e netip.AddrPort) bool { return e == wg.Parked }); len(known) > 0 || len(endpoints) == 0 {
+		return pathMTU(known, want.FirewallMark)
+	}
+	return now
 }
 
 // endpoints lists the outer addresses of the peers: where they are, or where

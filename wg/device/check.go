@@ -66,11 +66,7 @@ func (m *Manager) checkOne(ctx context.Context, want *wg.Device, complete bool) 
 		out = append(out, fmt.Sprintf("differs: interface "+want.Name+": "+format, args...))
 	}
 	a := link.Attrs()
-	mtu := want.MTU
-	if mtu == 0 {
-		mtu = pathMTU(m.endpoints(d, want), want.FirewallMark)
-	}
-	if a.MTU != mtu {
+	if mtu := m.mtu(d, want, a.MTU); a.MTU != mtu {
 		differs("MTU is %d, want %d", a.MTU, mtu)
 	}
 	if a.Flags&net.FlagUp == 0 {
