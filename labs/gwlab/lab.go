@@ -180,3 +180,6 @@ func text(k wg.PrivateKey) string {
 	b := k.Reveal()
 	return base64.StdEncoding.EncodeToString(b[:])
 }
+
+// Underlay is the gateway's address in the internet.
+func (g *GatewayHost) Underlay() netip.Addr { return g.plan.underlay }
