@@ -26,6 +26,7 @@ var layers = []layer{
 	{"ha", []string{"bgp", "wg", "tgwconnect"}, "the core decides in the roots' words and touches nothing", false},
 	{"ha/...", []string{"ha/...", "bgp", "wg", "tgwconnect"}, "the simulated world replaces the edges, so it must not need them", false},
 	{"configs", []string{"ha", "bgp", "wg", "tgwconnect", "internal/..."}, "configuration ends where the core begins", false},
+	{"internal/cmd/...", []string{"internal/...", "labs/..."}, "a tool of development may use the laboratory, and nobody imports a program", false},
 	{"internal/...", []string{"ha", "bgp", "wg", "tgwconnect", "internal/..."}, "what is shared must not depend on those who share it", false},
 	{"cmd/...", []string{"configs", "ha", "bgp/...", "wg/...", "tgwconnect/...", "internal/...", "cmd/..."}, "the product must not need its laboratory", false},
 	{"labs/...", []string{"labs/...", "configs", "ha/...", "bgp/...", "wg/...", "tgwconnect/...", "internal/..."}, "the laboratory runs the commands, it does not link them", false},
