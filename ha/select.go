@@ -23,27 +23,27 @@ type candidate struct {
 	blocked bool
 }
 
-func (c *candidate) usable() bool { return c.reason == ReasonNone }
+func (k *candidate) usable() bool { return k.reason == ReasonNone }
 
-func (c *candidate) name() string {
-	if c.site != nil {
-		return c.site.cfg.Name
+func (k *candidate) name() string {
+	if k.site != nil {
+		return k.site.cfg.Name
 	}
-	return c.path.Neighbor
+	return k.path.Neighbor
 }
 
-func (c *candidate) from() string {
-	if c.path != nil {
-		return c.path.Neighbor
+func (k *candidate) from() string {
+	if k.path != nil {
+		return k.path.Neighbor
 	}
 	return ""
 }
 
-func (c *candidate) device() string {
-	if c.site != nil {
-		return c.site.cfg.Device
+func (k *candidate) device() string {
+	if k.site != nil {
+		return k.site.cfg.Device
 	}
-	return c.path.from.cfg.Device
+	return k.path.from.cfg.Device
 }
 
 // candidates lists the claims on an entry, best first, blocked ones last.

@@ -198,7 +198,6 @@ type site struct {
 	dev   string
 	key   wg.PrivateKey
 	inner netip.Addr // its address in the tunnel
-	psk   string     // file, empty: none
 	peer  wg.Peer    // as the gateway knows it
 }
 
