@@ -107,3 +107,14 @@ func Need(t testing.TB, programs ...string) {
 		}
 	}
 }
+
+// NeedLink skips the test unless the kernel can make an interface of a kind;
+// args are what that kind wants besides. Call it inside the isolated namespace.
+func NeedLink(t testing.TB, kind string, args ...string) {
+	t.Helper()
+	cmd := exec.Command("ip", append([]string{"link", "add", "probe0", "type", kind}, args...)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Skipf("this kernel has no interfaces of kind %s: %s", kind, strings.TrimSpace(string(out)))
+	}
+	Run(t, "ip", "link", "del", "probe0")
+}
