@@ -229,7 +229,10 @@ func (w *walker) leave(e *entry) {
 		}
 		return
 	}
-	e.placed, e.dead, w.anyDead = nil, true, true
+	e.placed = nil
+	if len(e.hidden) == 0 {
+		e.dead, w.anyDead = true, true
+	}
 }
 
 // own gives the prefix to one peer of each shared interface, and to the source

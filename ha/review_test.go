@@ -294,3 +294,43 @@ func TestOpenDeviceIsCheckedEvenWithoutPrefixes(t *testing.T) {
 		t.Errorf("got %+v, want an empty set for wg0", p.Sources)
 	}
 }
+
+// A neighbor is taken out and put back before the speaker has seen the plan
+// without it: the speaker will not say again what the neighbor sent.
+func TestNeighborTakenOutAndPutBackKeepsItsPaths(t *testing.T) {
+	with := config(site("a", 1))
+	without := config(site("a", 1))
+	without.Neighbors = slices.DeleteFunc(without.Neighbors, func(n bgp.Neighbor) bool { return n.Name == "tgw/2" })
+	w := newWorld(t, with)
+	w.session("tgw/2", true)
+	w.learn("tgw/2", 0, "10.9.0.0/16", "10.8.0.0/16", "10.7.0.0/16")
+	w.settle()
+	w.c.Reconfigure(w.now, without)
+	if p := w.c.Plan(w.now); announced(p, "10.9.0.0/16") {
+		t.Errorf("the neighbor is gone:\n%s", text(p))
+	}
+	w.now = w.now.Add(5 * time.Second)
+	if p := w.settle(); routed(p, "10.9.0.0/16") != "" {
+		t.Errorf("the neighbor is gone, the route must go:\n%s", text(p))
+	}
+	w.unlearn("tgw/2", "10.8.0.0/16")
+	w.learn("tgw/2", 0, "10.6.0.0/16")
+	w.c.Reconfigure(w.now, with)
+	p := w.settle()
+	for prefix, want := range map[string]bool{"10.9.0.0/16": true, "10.8.0.0/16": false, "10.7.0.0/16": true, "10.6.0.0/16": true} {
+		if got := routed(p, prefix) != ""; got != want {
+			t.Errorf("%s: routed %v, want %v", prefix, got, want)
+		}
+	}
+	// What the speaker withdraws of a removed neighbor leaves nothing behind.
+	w.c.Reconfigure(w.now, without)
+	w.unlearn("tgw/2", "10.9.0.0/16", "10.7.0.0/16", "10.6.0.0/16")
+	w.settle()
+	w.now = w.now.Add(5 * time.Second)
+	w.settle()
+	for prefix := range w.c.rib.byPrefix {
+		if prefix.Addr().As4()[1] < 10 {
+			t.Errorf("%s is still remembered", prefix)
+		}
+	}
+}

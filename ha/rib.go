@@ -22,6 +22,10 @@ type entry struct {
 	prefix netip.Prefix
 	sites  []*siteState // that have it configured, by name
 	paths  []learned    // by neighbor name
+	// hidden are paths of neighbors that are not configured: the speaker still
+	// has them, and if they are configured again before it takes note it will
+	// not tell us again. Its withdrawals end them.
+	hidden []learned
 	// placed is where the last plan put the prefix: it outlives the claim until
 	// the route is out of the kernel.
 	placed []placing
@@ -36,7 +40,7 @@ type entry struct {
 
 type learned struct {
 	bgp.Path
-	from *neighborState // nil after the neighbor left the configuration
+	from *neighborState // nil when hidden
 }
 
 func (r *rib) init() { r.byPrefix = map[netip.Prefix]*entry{} }
@@ -65,14 +69,17 @@ func (r *rib) apply(changes []bgp.PathChange, neighbors map[string]*neighborStat
 			if at, ok := e.find(p.Neighbor); ok {
 				e.paths = slices.Delete(e.paths, at, at+1)
 			}
+			e.unhide(p.Neighbor)
 			continue
-		}
-		from := neighbors[p.Neighbor]
-		if from == nil {
-			continue // of a neighbor that left the configuration meanwhile
 		}
 		if e == nil {
 			e = r.get(p.Prefix)
+		}
+		from := neighbors[p.Neighbor]
+		if from == nil {
+			e.unhide(p.Neighbor)
+			e.hidden = append(e.hidden, learned{*p, nil})
+			continue
 		}
 		at, ok := e.find(p.Neighbor)
 		if ok {
@@ -83,12 +90,16 @@ func (r *rib) apply(changes []bgp.PathChange, neighbors map[string]*neighborStat
 	}
 }
 
+func (e *entry) unhide(neighbor string) {
+	e.hidden = slices.DeleteFunc(e.hidden, func(l learned) bool { return l.Neighbor == neighbor })
+}
+
 func (e *entry) find(neighbor string) (int, bool) {
 	return slices.BinarySearchFunc(e.paths, neighbor, func(l learned, n string) int { return cmp.Compare(l.Neighbor, n) })
 }
 
-// reconfigure replaces the configured claims and forgets paths of neighbors
-// that are no longer configured.
+// reconfigure replaces the configured claims and hides paths of neighbors that
+// are not configured.
 func (r *rib) reconfigure(sites []*siteState, neighbors map[string]*neighborState) {
 	byName := make(map[string]*siteState, len(sites))
 	for _, s := range sites {
@@ -100,10 +111,16 @@ func (r *rib) reconfigure(sites []*siteState, neighbors map[string]*neighborStat
 		for i := range e.placed {
 			e.placed[i].site = byName[e.placed[i].site.cfg.Name]
 		}
-		e.paths = slices.DeleteFunc(e.paths, func(l learned) bool { return neighbors[l.Neighbor] == nil })
-		for i := range e.paths {
-			e.paths[i].from = neighbors[e.paths[i].Neighbor]
+		all := append(e.paths, e.hidden...)
+		e.paths, e.hidden = nil, nil
+		for _, l := range all {
+			if l.from = neighbors[l.Neighbor]; l.from != nil {
+				e.paths = append(e.paths, l)
+			} else {
+				e.hidden = append(e.hidden, l)
+			}
 		}
+		slices.SortFunc(e.paths, func(a, b learned) int { return cmp.Compare(a.Neighbor, b.Neighbor) })
 	}
 	for _, s := range sites { // in name order, so that entry.sites is sorted
 		for _, p := range s.cfg.Prefixes {
