@@ -146,3 +146,25 @@ func (s *Speaker) AdjIn(name string) ([]bgp.Path, []bgp.Rejected) {
 	slices.SortFunc(refused, func(a, b bgp.Rejected) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
 	return paths, refused
 }
+
+// Refused returns the paths that import policy refused and whose prefix is
+// wanted, sorted by prefix, then neighbor.
+func (s *Speaker) Refused(wanted func(netip.Prefix) bool) []bgp.Rejected {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []bgp.Rejected
+	for name, n := range s.byName {
+		for p, why := range n.refused {
+			if wanted(p) {
+				out = append(out, bgp.Rejected{Prefix: p, Neighbor: name, Reason: why})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b bgp.Rejected) int {
+		if c := bgp.ComparePrefix(a.Prefix, b.Prefix); c != 0 {
+			return c
+		}
+		return compareNames(a.Neighbor, b.Neighbor)
+	})
+	return out
+}

@@ -218,5 +218,8 @@ func (b *backend) Explain(ctx context.Context, q api.ExplainQuery) (api.Explain,
 	if err != nil {
 		return api.Explain{}, err
 	}
+	for _, r := range b.gateway.speaker.Refused(near) {
+		v.Refused = append(v.Refused, api.RefusedPath{Neighbor: r.Neighbor, Rejected: api.Rejected{Prefix: r.Prefix, Reason: r.Reason}})
+	}
 	return api.ExplainFrom(q, v), nil
 }

@@ -16,6 +16,7 @@ type View struct {
 	RIB       []RIBEntry
 	Routes    []Route
 	Health    []Health
+	Refused   []RefusedPath // paths that import policy refused, near the question
 }
 
 // getCheck answers what is wrong as seen by the daemon; with kernel=true only

@@ -95,19 +95,34 @@ func (x *explainer) skip(name, text string) {
 
 func empty(s string) bool { return s == "" }
 
-// unknown ends the chain at its first link, with what may help.
+// unknown ends the chain at its first link, with what may help: it was sent and
+// refused, something near it is known, or who might have sent it is away.
 func (x *explainer) unknown(q ExplainQuery) {
+	if r := find(x.view.Refused, func(r *RefusedPath) bool {
+		return r.Reason != "own-asn" && (r.Prefix == q.Prefix || q.Host && r.Prefix.Contains(q.Prefix.Addr()))
+	}); r != nil {
+		x.step(StepRIB, false, r.Reason, fmt.Sprintf("neighbor %s sent %s and policy refused it: %s", r.Neighbor, r.Prefix, r.Reason),
+			"what it may send is its `allow` list")
+		x.finish()
+		return
+	}
+	const most = 5
 	var near []string
 	for _, e := range x.view.RIB {
-		if e.Prefix.Overlaps(q.Prefix) && len(near) < 5 {
+		if e.Prefix.Overlaps(q.Prefix) && len(near) < most {
 			near = append(near, e.Prefix.String()+" is in the RIB")
 		}
 	}
 	for _, s := range x.view.Sites {
 		for _, p := range s.Prefixes {
-			if p.Prefix.Overlaps(q.Prefix) && len(near) < 5 {
+			if p.Prefix.Overlaps(q.Prefix) && len(near) < most {
 				near = append(near, fmt.Sprintf("site %s has %s: %s", s.Name, p.Prefix, because(p.Reason, p.Detail)))
 			}
+		}
+	}
+	for _, n := range x.view.Neighbors {
+		if n.State != "Established" && len(near) < most {
+			near = append(near, join("neighbor "+n.Name+" might send it and is in state "+n.State, n.LossReason))
 		}
 	}
 	x.step(StepRIB, false, "not-known", "no neighbor has sent it and no site is configured with it", near...)

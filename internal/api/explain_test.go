@@ -57,6 +57,12 @@ func TestExplainNamesTheFirstBrokenLink(t *testing.T) {
 	}{
 		{"nothing", "10.1.2.3", func(*world) {}, "", "every link"},
 		{"unknown prefix", "192.0.2.1", func(*world) {}, api.StepRIB, "no neighbor has sent it"},
+		{"refused by policy", "192.0.2.1", func(w *world) {
+			w.Refused = []api.RefusedPath{{Neighbor: "paris", Rejected: api.Rejected{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Reason: "not-allowed"}}}
+		}, api.StepRIB, "neighbor paris sent 192.0.2.0/24 and policy refused it: not-allowed"},
+		{"our own echo is no answer", "192.0.2.1", func(w *world) {
+			w.Refused = []api.RefusedPath{{Neighbor: "paris", Rejected: api.Rejected{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Reason: "own-asn"}}}
+		}, api.StepRIB, "no neighbor has sent it"},
 		{"other length", "10.1.0.0/17", func(*world) {}, api.StepRIB, "no neighbor has sent it"},
 		{"route missing", "10.1.2.3", func(w *world) { w.Routes = nil }, api.StepRoute, "no unicast route"},
 		{"route failed", "10.1.2.3", func(w *world) {

@@ -28,6 +28,12 @@ type Rejected struct {
 	Reason string       `json:"reason"`
 }
 
+// RefusedPath is a path that import policy refused, with who sent it.
+type RefusedPath struct {
+	Neighbor string `json:"neighbor"`
+	Rejected
+}
+
 // AdjIn is what one neighbor sent.
 type AdjIn struct {
 	Schema   string         `json:"schema"`
