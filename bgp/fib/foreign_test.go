@@ -52,8 +52,11 @@ func TestForeignRoutesAreReportedAndNeverOverwritten(t *testing.T) {
 		}
 	}
 	want := []seen{
-		{"10.1.0.0/16", bgp.RouteShadowed}, {"10.2.0.0/16", bgp.RouteShadowed}, {"10.5.0.0/16", bgp.RouteShadowed},
-		{"2001:db8:1::/48", bgp.RouteShadowed}, {"2001:db8:2::/48", bgp.RouteShadowed},
+		{"10.1.0.0/16", bgp.RouteShadowed},
+		{"10.2.0.0/16", bgp.RouteShadowed},
+		{"10.5.0.0/16", bgp.RouteShadowed},
+		{"2001:db8:1::/48", bgp.RouteShadowed},
+		{"2001:db8:2::/48", bgp.RouteShadowed},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("reports:\ngot  %+v\nwant %+v", got, want)

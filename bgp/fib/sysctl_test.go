@@ -14,8 +14,10 @@ func TestSysctlsAreCheckedSetAndCured(t *testing.T) {
 	}
 	nstest.Veth(t, nil, "wg0", nil, nil, "eth0.5", nil)
 	nstest.Run(t, "ip", "link", "add", "other0", "type", "veth", "peer", "name", "other1")
-	strict := []string{"net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0", "net.ipv4.conf.all.rp_filter=1",
-		"net.ipv4.conf.wg0.rp_filter=1", "net.ipv4.conf.eth0/5.rp_filter=1", "net.ipv4.conf.other0.rp_filter=1"}
+	strict := []string{
+		"net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0", "net.ipv4.conf.all.rp_filter=1",
+		"net.ipv4.conf.wg0.rp_filter=1", "net.ipv4.conf.eth0/5.rp_filter=1", "net.ipv4.conf.other0.rp_filter=1",
+	}
 	nstest.Run(t, append([]string{"sysctl", "-qw"}, strict...)...)
 	devices := []string{"wg0", "eth0.5", "missing0"}
 	keys := func(ps []SysctlProblem) (out []string) {
@@ -24,8 +26,10 @@ func TestSysctlsAreCheckedSetAndCured(t *testing.T) {
 		}
 		return out
 	}
-	want := []string{"net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0", "net.ipv4.conf.all.rp_filter=1",
-		"net.ipv4.conf.eth0/5.rp_filter=1", "net.ipv6.conf.eth0/5.forwarding=0", "net.ipv4.conf.wg0.rp_filter=1", "net.ipv6.conf.wg0.forwarding=0"}
+	want := []string{
+		"net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0", "net.ipv4.conf.all.rp_filter=1",
+		"net.ipv4.conf.eth0/5.rp_filter=1", "net.ipv6.conf.eth0/5.forwarding=0", "net.ipv4.conf.wg0.rp_filter=1", "net.ipv6.conf.wg0.forwarding=0",
+	}
 	found := CheckSysctls(devices, SysctlCheck)
 	if got := keys(found); !slices.Equal(got, want) {
 		t.Fatalf("check:\ngot  %v\nwant %v", got, want)

@@ -32,8 +32,9 @@ func newOutbox() outbox {
 }
 
 func (o *outbox) path(neighbor string, p netip.Prefix) { o.paths[pathKey{neighbor, p}] = struct{}{} }
-func (o *outbox) reject(r bgp.Rejected)                { o.rejected[pathKey{r.Neighbor, r.Prefix}] = r }
-func (o *outbox) state(neighbor string)                { o.states[neighbor] = struct{}{} }
+
+func (o *outbox) reject(r bgp.Rejected) { o.rejected[pathKey{r.Neighbor, r.Prefix}] = r }
+func (o *outbox) state(neighbor string) { o.states[neighbor] = struct{}{} }
 
 func (o *outbox) empty() bool {
 	return len(o.paths)+len(o.rejected)+len(o.states)+len(o.gone) == 0

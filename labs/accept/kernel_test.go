@@ -42,7 +42,9 @@ func kernelLab(t *testing.T) (*gwlab.Lab, *gwlab.GatewayHost) {
 	})
 	g := l.Gateways[0]
 	// Our router and BIRD send no End-of-RIB to who has no graceful restart.
-	rewrite(t, g, func(c string) string { return strings.Replace(c, "[gateway]\n", "[gateway]\nend-of-rib-wait = \"5s\"\n", 1) })
+	rewrite(t, g, func(c string) string {
+		return strings.Replace(c, "[gateway]\n", "[gateway]\nend-of-rib-wait = \"5s\"\n", 1)
+	})
 	return l, g
 }
 

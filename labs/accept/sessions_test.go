@@ -191,7 +191,9 @@ func TestAC20_SessionsWithFRRAndBIRD(t *testing.T) {
 		// With a policy the same session brings routes (s02).
 		since := ask[api.NeighborList](t, l, g, "neighbor", "paris").Neighbors[0].Since.Time
 		rewrite(t, g, func(c string) string {
-			return inSite(c, "mute", func(s string) string { return strings.Replace(s, "\naddress", "\nallow = [\"10.104.0.0/16\"]\naddress", 1) })
+			return inSite(c, "mute", func(s string) string {
+				return strings.Replace(s, "\naddress", "\nallow = [\"10.104.0.0/16\"]\naddress", 1)
+			})
 		})
 		reload(t, l, g)
 		nstest.Eventually(t, 20*time.Second, func() error { return tgwHops(l, mute.Net4, insideTGW4) })

@@ -187,7 +187,8 @@ func TestForeignEntriesSurvive(t *testing.T) {
 	nstest.Run(t, "wg", "set", "gw0", "peer", ours.Key.String(), "allowed-ips", "10.1.0.0/16,10.2.0.0/16,10.9.0.0/16")
 	nstest.Run(t, "wg", "set", "gw0", "peer", stranger.String(), "allowed-ips", "10.8.0.0/16", "endpoint", "192.0.2.7:7")
 	want := []wg.Foreign{
-		{Key: ours.Key, AllowedIP: netip.MustParsePrefix("10.9.0.0/16")}, {Key: stranger},
+		{Key: ours.Key, AllowedIP: netip.MustParsePrefix("10.9.0.0/16")},
+		{Key: stranger},
 		{Key: stranger, AllowedIP: netip.MustParsePrefix("10.8.0.0/16")},
 	}
 	slices.SortFunc(want, func(a, b wg.Foreign) int {
