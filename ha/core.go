@@ -23,6 +23,7 @@ type Core struct {
 	siteByName  map[string]*siteState
 	siteByProbe map[string]*siteState
 	neighbors   map[string]*neighborState
+	left        map[string]bgp.NeighborState // standing sessions of neighbors that left the configuration
 	devices     map[string]*deviceState
 	tunnels     map[string]tgwconnect.TunnelState
 	rib         rib
@@ -127,6 +128,7 @@ func New(now time.Time, cfg *Config) *Core {
 		started:   now,
 		devices:   map[string]*deviceState{},
 		neighbors: map[string]*neighborState{},
+		left:      map[string]bgp.NeighborState{},
 		tunnels:   map[string]tgwconnect.TunnelState{},
 	}
 	c.rib.init()
@@ -156,8 +158,16 @@ func (c *Core) Reconfigure(now time.Time, cfg *Config) {
 		n.hop = []bgp.NextHop{{Device: n.cfg.Device}}
 		if o := old.neighbors[n.cfg.Name]; o != nil {
 			n.seen, n.once = o.seen, o.once
+		} else if st, ok := c.left[n.cfg.Name]; ok {
+			n.seen, n.once = st, true // the speaker may not have seen that it left
+			delete(c.left, n.cfg.Name)
 		}
 		c.neighbors[n.cfg.Name] = n
+	}
+	for name, o := range old.neighbors {
+		if c.neighbors[name] == nil && o.seen.State == bgp.StateEstablished {
+			c.left[name] = o.seen
+		}
 	}
 	for i := range cfg.Sites {
 		c.addSite(&cfg.Sites[i], old.siteByName[cfg.Sites[i].Name])
@@ -169,6 +179,9 @@ func (c *Core) Reconfigure(now time.Time, cfg *Config) {
 	c.rib.reconfigure(c.sites, c.neighbors)
 	c.exports = newExportTable(cfg)
 	for _, s := range c.sites {
+		if s.neighbor != nil && s.neighbor.seen.State == bgp.StateEstablished && s.health.unheard() {
+			s.health.session(now, s.neighbor.seen) // nobody reports it again while it stands
+		}
 		c.judge(now, s)
 	}
 	c.endpointsOld, c.dirty, c.urgent = true, true, true
@@ -334,6 +347,10 @@ func (c *Core) stepDevice(now time.Time, f DeviceObserved) {
 func (c *Core) stepNeighbor(now time.Time, f NeighborObserved) {
 	n := c.neighbors[f.Name]
 	if n == nil {
+		delete(c.left, f.Name)
+		if f.State == bgp.StateEstablished {
+			c.left[f.Name] = f.NeighborState
+		}
 		return
 	}
 	was := n.seen

@@ -229,6 +229,16 @@ func (h *health) probe(now time.Time, r wg.ProbeResult) {
 	}
 }
 
+// unheard reports whether a check waits for the state of the BGP session.
+func (h *health) unheard() bool {
+	for i := range h.list {
+		if c := &h.list[i]; c.cfg.Kind == CheckBGP && c.level == levelUnknown {
+			return true
+		}
+	}
+	return false
+}
+
 // session takes the state of the site's BGP session.
 func (h *health) session(now time.Time, s bgp.NeighborState) {
 	for i := range h.list {

@@ -334,3 +334,40 @@ func TestNeighborTakenOutAndPutBackKeepsItsPaths(t *testing.T) {
 		}
 	}
 }
+
+// The session of a site outlives the exchange of its key. Nobody reports it
+// again while it stands.
+func TestStandingSessionCountsForAnExchangedPeer(t *testing.T) {
+	cfg := config(site("a", 1, "10.1.0.0/16"))
+	w := newWorld(t, cfg)
+	w.session("a", true)
+	w.settle()
+	next := config(site("a", 2, "10.1.0.0/16"))
+	w.c.Reconfigure(w.now, next)
+	w.see("wg0")
+	if p := w.settle(); !announced(p, "10.1.0.0/16") {
+		t.Errorf("the session stands:\n%s", text(p))
+	}
+}
+
+// As for paths: the speaker may not have seen the plan without the neighbor.
+func TestStandingSessionOfANeighborPutBackCounts(t *testing.T) {
+	with, without := config(site("a", 1, "10.1.0.0/16")), config()
+	w := newWorld(t, with)
+	w.session("a", true)
+	w.settle()
+	w.c.Reconfigure(w.now, without)
+	w.settle()
+	w.c.Reconfigure(w.now, with)
+	w.see("wg0")
+	if p := w.settle(); !announced(p, "10.1.0.0/16") {
+		t.Errorf("the session stands:\n%s", text(p))
+	}
+	w.c.Reconfigure(w.now, without)
+	w.step(NeighborObserved{bgp.NeighborState{Name: "a", State: bgp.StateIdle, Reason: "removed", Since: w.now}})
+	w.c.Reconfigure(w.now, with)
+	w.see("wg0")
+	if p := w.settle(); announced(p, "10.1.0.0/16") {
+		t.Errorf("the session was ended:\n%s", text(p))
+	}
+}
