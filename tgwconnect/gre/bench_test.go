@@ -22,33 +22,42 @@ import (
 	"github.com/wgbgp/wgbgp/tgwconnect"
 )
 
-const resultEnv = "WGBGP_GRE_RESULT"
+const (
+	resultEnv  = "WGBGP_GRE_RESULT"
+	settingEnv = "WGBGP_GRE_SETTING" // MTUs of path, GRE, WireGuard; wire; mode
+)
 
 // BenchmarkGREvsWireGuard measures one TCP flow of iperf3 through userspace GRE
 // and through wireguard-go, in turns in one run, each end of each in a process
 // of its own. x_wireguard is the ratio of the medians: GRE over WireGuard.
+//
+// A veth carries the segments of both whole, as a network card with offload
+// for GRE and for UDP would; "segments" is a card with neither, whose driver
+// merges what arrives. "plain" is GRE without eBPF.
 func BenchmarkGREvsWireGuard(b *testing.B) {
-	for _, c := range []struct{ name, underlay, gre, wg string }{
-		{"MTU1500", "1500", "1476", "1420"},
-		{"MTU9000", "9000", "8476", "8920"},
-	} {
-		b.Run(c.name, func(b *testing.B) {
-			nstest.Need(b, "iperf3")
-			compare(b, c.underlay, c.gre, c.wg)
-		})
+	for _, mtus := range []string{"1500 1476 1420", "9000 8476 8920"} {
+		for _, wire := range []string{"whole", "segments"} {
+			for _, mode := range []string{"offload", "plain"} {
+				b.Run("MTU"+mtus[:4]+"/"+wire+"/"+mode, func(b *testing.B) {
+					nstest.Need(b, "iperf3")
+					compare(b, mtus+" "+wire+" "+mode)
+				})
+			}
+		}
 	}
 }
 
 // compare runs benchmarkThroughput in namespaces, as only a top-level test can
 // be isolated, and reports what it wrote down.
-func compare(b *testing.B, underlay, greMTU, wgMTU string) {
+func compare(b *testing.B, setting string) {
+	b.Helper()
 	file := filepath.Join(b.TempDir(), "result")
 	exe, err := os.Executable()
 	if err != nil {
 		b.Fatal(err)
 	}
 	cmd := exec.Command(exe, "-test.run=^TestThroughputForBenchmark$", "-test.v")
-	cmd.Env = append(os.Environ(), resultEnv+"="+file, "WGBGP_GRE_MTUS="+underlay+" "+greMTU+" "+wgMTU)
+	cmd.Env = append(os.Environ(), resultEnv+"="+file, settingEnv+"="+setting)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		b.Fatalf("measure: %v\n%s", err, out)
@@ -66,15 +75,21 @@ func compare(b *testing.B, underlay, greMTU, wgMTU string) {
 	b.ReportMetric(w/1e9, "wireguard_Gbit/s")
 	b.ReportMetric(g/w, "x_wireguard")
 	b.ReportMetric(0, "ns/op")
-	// CPU of both ends together: what is left of the ratio on a busy machine.
-	b.ReportMetric(r.GRECPU, "gre_cpu_s/GB")
-	b.ReportMetric(r.WireGuardCPU, "wireguard_cpu_s/GB")
+	// What is left of the ratio on a busy machine. These are the processes of
+	// each end; a program in the kernel runs in the time of who sends.
+	for i, end := range []string{"tx", "rx"} {
+		b.ReportMetric(r.GRECPU[i], "gre_"+end+"_cpu_s/GB")
+		b.ReportMetric(r.WireGuardCPU[i], "wireguard_"+end+"_cpu_s/GB")
+	}
+	b.ReportMetric(r.GRETotal, "gre_all_cpu_s/GB")
+	b.ReportMetric(r.WireGuardTotal, "wireguard_all_cpu_s/GB")
 	b.Logf("rounds: gre %.2f wireguard %.2f Gbit/s", giga(r.GRE), giga(r.WireGuard))
 }
 
 type result struct {
-	GRE, WireGuard       []float64 // bit/s
-	GRECPU, WireGuardCPU float64   // seconds per GB
+	GRE, WireGuard           []float64  // bit/s
+	GRECPU, WireGuardCPU     [2]float64 // seconds per GB of the sending and the receiving process
+	GRETotal, WireGuardTotal float64    // the same with both iperf3
 }
 
 // TestThroughputForBenchmark is no test of its own but the isolated part of
@@ -88,13 +103,18 @@ func TestThroughputForBenchmark(t *testing.T) {
 		return
 	}
 	var underlay, greMTU, wgMTU int
-	if _, err := fmt.Sscan(os.Getenv("WGBGP_GRE_MTUS"), &underlay, &greMTU, &wgMTU); err != nil {
+	var wire, mode string
+	if _, err := fmt.Sscan(os.Getenv(settingEnv), &underlay, &greMTU, &wgMTU, &wire, &mode); err != nil {
 		t.Fatal(err)
 	}
 	a, z := nstest.New(t, "a"), nstest.New(t, "z")
 	nstest.Veth(t, a, "eth0", []string{"10.0.0.1/24"}, z, "eth0", []string{"10.0.0.2/24"})
 	for _, n := range []*nstest.NS{a, z} {
 		n.Run(t, "ip", "link", "set", "eth0", "mtu", strconv.Itoa(underlay))
+		n.Run(t, "sysctl", "-qw", "net.ipv4.ip_forward=1") // a gateway's
+		if wire == "segments" {
+			segmentWire(t, n, "eth0")
+		}
 	}
 	tunnel := tgwconnect.Tunnel{
 		Name: "gre1", Backend: tgwconnect.BackendUserspace, MTU: greMTU,
@@ -102,8 +122,15 @@ func TestThroughputForBenchmark(t *testing.T) {
 		Addresses: []netip.Prefix{netip.MustParsePrefix("169.254.100.1/29")},
 	}
 	var gre []*helper
-	for n, want := range map[*nstest.NS]tgwconnect.Tunnel{a: tunnel, z: far(tunnel)} {
+	for _, e := range []struct {
+		n    *nstest.NS
+		want tgwconnect.Tunnel
+	}{{a, tunnel}, {z, far(tunnel)}} {
+		n, want := e.n, e.want
 		var env []string
+		if mode == "plain" {
+			env = append(env, plainEnv+"=1")
+		}
 		if p := os.Getenv("WGBGP_GRE_PROFILE"); p != "" {
 			env = append(env, "WGBGP_GRE_PROFILE="+p+"."+n.Name())
 		}
@@ -124,11 +151,14 @@ func TestThroughputForBenchmark(t *testing.T) {
 		nstest.Eventually(t, 5*time.Second, func() error { return a.Cmd("ping", "-c1", "-W1", dst).Run() })
 	}
 	var r result
-	var bytes [2]float64
+	var bytes, total [2]float64
+	srv := []*helper{{cmd: server}}
 	for range 5 {
 		for i, dst := range []string{"169.254.100.2", "10.99.0.2"} {
-			rate, total := iperf(t, a, dst)
-			bytes[i] += total
+			before := cpu(t, append(srv, append(gre, wireguard...)...))
+			rate, carried, client := iperf(t, a, dst)
+			total[i] += cpu(t, append(srv, append(gre, wireguard...)...)) - before + client
+			bytes[i] += carried
 			if i == 0 {
 				r.GRE = append(r.GRE, rate)
 			} else {
@@ -136,7 +166,10 @@ func TestThroughputForBenchmark(t *testing.T) {
 			}
 		}
 	}
-	r.GRECPU, r.WireGuardCPU = cpu(t, gre)/bytes[0]*1e9, cpu(t, wireguard)/bytes[1]*1e9
+	for i := range 2 {
+		r.GRECPU[i], r.WireGuardCPU[i] = cpu(t, gre[i:i+1])/bytes[0]*1e9, cpu(t, wireguard[i:i+1])/bytes[1]*1e9
+	}
+	r.GRETotal, r.WireGuardTotal = total[0]/bytes[0]*1e9, total[1]/bytes[1]*1e9
 	raw, _ := json.Marshal(r)
 	if err := os.WriteFile(file, raw, 0o600); err != nil {
 		t.Fatal(err)
@@ -186,10 +219,15 @@ func wireguardPair(t testing.TB, a, z *nstest.NS, mtu int) (pair []*helper) {
 	return pair
 }
 
-// iperf measures one TCP flow: bit/s received, and bytes carried in all.
-func iperf(t testing.TB, from *nstest.NS, dst string) (rate, total float64) {
+// iperf measures one TCP flow: bit/s received, bytes carried in all, and the
+// CPU seconds of the client.
+func iperf(t testing.TB, from *nstest.NS, dst string) (rate, total, client float64) {
 	t.Helper()
-	out := from.Run(t, "iperf3", "-c", dst, "-t", "2", "-O", "1", "-J")
+	cmd := from.Cmd("iperf3", "-c", dst, "-t", "2", "-O", "1", "-J")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("iperf3: %v\n%s", err, out)
+	}
 	var r struct {
 		End struct {
 			SumReceived struct {
@@ -197,10 +235,12 @@ func iperf(t testing.TB, from *nstest.NS, dst string) (rate, total float64) {
 			} `json:"sum_received"`
 		}
 	}
-	if err := json.Unmarshal([]byte(out), &r); err != nil || r.End.SumReceived.BitsPerSecond == 0 {
+	if err := json.Unmarshal(out, &r); err != nil || r.End.SumReceived.BitsPerSecond == 0 {
 		t.Fatalf("iperf3: %v\n%s", err, out)
 	}
-	return r.End.SumReceived.BitsPerSecond, r.End.SumReceived.BitsPerSecond / 8 * 3 // the first second is not in the rate
+	rate = r.End.SumReceived.BitsPerSecond
+	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	return rate, rate / 8 * 3, used.Seconds() // the first second is not in the rate
 }
 
 func median(v []float64) float64 {

@@ -32,6 +32,20 @@ func classicFilter(t tgwconnect.Tunnel, fast bool) []bpf.Instruction {
 			want(uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3]))
 		}
 	}
+	// A load from beyond the packet ends the program with 0, so the raw
+	// socket's must ask for the length first. Its packets start at the outer
+	// IPv4 header, or behind the IPv6 one.
+	least := uint32(headLen + 20)
+	if t.Remote.Is6() {
+		least = greLen + 20
+	}
+	if !fast {
+		p = append(p, bpf.LoadExtension{Num: bpf.ExtLen}, bpf.JumpIf{Cond: bpf.JumpLessThan, Val: least, SkipTrue: other})
+	} else if t.Remote.Is6() {
+		load(ip6Len+least-1, 1)
+	} else {
+		load(least-1, 1)
+	}
 	p = append(p, bpf.LoadExtension{Num: bpf.ExtType})
 	want(unix.PACKET_HOST)
 	if t.Remote.Is4() {

@@ -107,5 +107,6 @@ func (r *decapsulator) one(i int) ([]byte, refusal) {
 	if !markECN(inner, class) {
 		return nil, refuseECN
 	}
+	finishSum(inner)
 	return b[len(b)-len(inner)-headLen:], accepted
 }

@@ -92,28 +92,20 @@ func (u *userTunnel) newUnpacker(s *packetSocket) *unpacker {
 // which lets the TUN library merge them. An error means that the TUN is closed.
 func (r *unpacker) deliver(n int) error {
 	run := r.plain[:0]
-	flush := func() error {
-		if len(run) == 0 {
-			return nil
-		}
-		r.u.rx.Add(uint64(len(run)))
-		_, err := r.u.dev.Write(run, headLen)
-		run = run[:0]
-		return r.u.written(err)
-	}
 	for i := range n {
 		b, at, h, why := r.one(i)
-		if why != accepted {
+		switch {
+		case why != accepted:
 			r.u.refuse(why)
 			continue
-		}
-		if h.plain() {
+		case h.plain():
 			run = append(run, b[at-headLen:])
 			continue
 		}
-		if err := flush(); err != nil {
+		if err := r.write(run); err != nil {
 			return err
 		}
+		run = run[:0]
 		h.put(b[at-virtioLen:])
 		r.u.rx.Add(h.packets(b[at:]))
 		_, err := r.u.dev.File().Write(b[at-virtioLen:])
@@ -121,7 +113,17 @@ func (r *unpacker) deliver(n int) error {
 			return err
 		}
 	}
-	return flush()
+	return r.write(run)
+}
+
+// write hands over finished packets.
+func (r *unpacker) write(run [][]byte) error {
+	if len(run) == 0 {
+		return nil
+	}
+	r.u.rx.Add(uint64(len(run)))
+	_, err := r.u.dev.Write(run, headLen)
+	return r.u.written(err)
 }
 
 // one returns a received packet, where its inner one starts, and what is
