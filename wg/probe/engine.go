@@ -24,8 +24,9 @@ type Options struct {
 // Engine runs probes. It needs CAP_NET_RAW.
 //
 // Rounds of a probe start on a grid of its interval whose phase is a hash of the
-// ID, so that probes spread and a restart does not bunch them; the first round
-// of a new probe comes within firstWithin. A round ends with the answer or with
+// site, so that sites spread and a restart does not bunch them, while the probes
+// of one site share a wake-up and a send; the first round of a new probe comes
+// within firstWithin. A round ends with the answer or with
 // the timeout, and no round begins while one is open: a timeout longer than the
 // interval skips the rounds in between.
 //

@@ -4,9 +4,11 @@ import (
 	"container/heap"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -42,6 +44,8 @@ type loop struct {
 	seed  maphash.Seed
 
 	epoll, event, ctl int
+	waiter            *os.File // epoll as a file of the runtime's own poller
+	wait              syscall.RawConn
 	events            [128]unix.EpollEvent
 
 	byID    map[string]*target
@@ -78,6 +82,17 @@ func newLoop(e *Engine) (*loop, error) {
 	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
+	// A thread that blocks in epoll_wait holds a processor of the Go scheduler,
+	// which its monitor thread then polls for: half of an idle daemon's cost.
+	// Hence the runtime waits for the epoll descriptor itself.
+	if err = unix.SetNonblock(l.epoll, true); err == nil {
+		l.waiter = os.NewFile(uintptr(l.epoll), "epoll")
+		l.wait, err = l.waiter.SyscallConn()
+	}
+	if err != nil {
+		l.close()
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
 	if l.event, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		l.close()
 		return nil, os.NewSyscallError("eventfd", err)
@@ -102,7 +117,12 @@ func (l *loop) close() {
 	for _, p := range l.paths {
 		p.close()
 	}
-	for _, fd := range []int{l.epoll, l.event, l.ctl} {
+	if l.waiter != nil {
+		_ = l.waiter.Close() // and epoll with it
+	} else if l.epoll >= 0 {
+		_ = unix.Close(l.epoll)
+	}
+	for _, fd := range []int{l.event, l.ctl} {
 		if fd >= 0 {
 			_ = unix.Close(fd)
 		}
@@ -118,25 +138,64 @@ func (l *loop) now() time.Duration { return time.Since(l.start) }
 
 // turn waits for something to do and does it.
 func (l *loop) turn() error {
-	wait := -1
+	var deadline time.Time
 	if len(l.timers) > 0 {
-		wait = max(0, int((l.timers[0].when-l.now()+time.Millisecond-1)/time.Millisecond))
+		deadline = l.start.Add(l.timers[0].when)
 	}
-	if err := l.poll(wait); err != nil {
+	if err := l.rest(deadline); err != nil {
 		return err
 	}
 	return l.expire()
 }
 
-// poll waits up to ms milliseconds and handles what is ready.
-func (l *loop) poll(ms int) error {
-	n, err := unix.EpollWait(l.epoll, l.events[:], ms)
-	if err == unix.EINTR {
-		return nil
+// rest waits until something is ready or the deadline has passed (zero: none)
+// and handles what is ready.
+func (l *loop) rest(deadline time.Time) error {
+	if !deadline.IsZero() && !time.Now().Before(deadline) {
+		return l.poll()
 	}
-	if err != nil {
-		return os.NewSyscallError("epoll_wait", err)
+	if err := l.waiter.SetReadDeadline(deadline); err != nil {
+		return err
 	}
+	var n int
+	var failed error
+	err := l.wait.Read(func(uintptr) bool {
+		n, failed = l.pending()
+		return n > 0 || failed != nil
+	})
+	if failed != nil {
+		return failed
+	}
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	l.handle(n)
+	return nil
+}
+
+// pending asks what is ready now.
+func (l *loop) pending() (n int, err error) {
+	for {
+		n, err = unix.EpollWait(l.epoll, l.events[:], 0)
+		if err == nil {
+			return n, nil
+		}
+		if err != unix.EINTR {
+			return 0, os.NewSyscallError("epoll_wait", err)
+		}
+	}
+}
+
+// poll handles what is ready now.
+func (l *loop) poll() error {
+	n, err := l.pending()
+	if err == nil {
+		l.handle(n)
+	}
+	return err
+}
+
+func (l *loop) handle(n int) {
 	for _, ev := range l.events[:n] {
 		switch ev.Pad {
 		case evWake:
@@ -152,7 +211,6 @@ func (l *loop) poll(ms int) error {
 			}
 		}
 	}
-	return nil
 }
 
 // expire runs the timers that are due. What arrived before now is read before
@@ -167,7 +225,7 @@ func (l *loop) expire() error {
 		}
 		if !drained {
 			drained = true
-			if err := l.poll(0); err != nil {
+			if err := l.poll(); err != nil {
 				return err
 			}
 			continue

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"container/heap"
 	"encoding/binary"
 	"hash/fnv"
@@ -121,7 +122,7 @@ func normal(p wg.Probe) wg.Probe {
 
 func (l *loop) add(p wg.Probe, now time.Duration) *target {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(p.ID))
+	_, _ = h.Write([]byte(cmp.Or(p.Site, p.ID)))
 	hash := h.Sum64()
 	t := &target{probe: p, fd: -1, phase: time.Duration(hash % uint64(p.Interval))}
 	t.path = l.path(p)
