@@ -11,10 +11,12 @@ BUILD := -trimpath -ldflags '-s -w' -buildvcs=$(shell git status >/dev/null 2>&1
 
 # How long each fuzz target runs in `make fuzz`.
 FUZZTIME ?= 60s
-# Which benchmarks `make bench` runs, and for how long each.
+# Which benchmarks `make benchmarks` and `make profile` run, and for how long each.
 BENCH     ?= .
 BENCHTIME ?= 1s
-# Which packages `make test`, `make race` and `make bench` look at.
+# Which package `make profile` looks into.
+PKG ?= ./ha
+# Which packages `make test`, `make race` and `make benchmarks` look at.
 PKGS ?= ./...
 
 TOOLS := .tools
@@ -23,7 +25,7 @@ GOFUMPT_VERSION     := v0.12.0
 STATICCHECK := $(TOOLS)/staticcheck-$(STATICCHECK_VERSION)
 GOFUMPT     := $(TOOLS)/gofumpt-$(GOFUMPT_VERSION)
 
-.PHONY: all build test race lint bench fuzz demo setup tools clean
+.PHONY: all build test race lint bench benchmarks profile fuzz demo setup tools clean
 
 all: build
 
@@ -51,8 +53,20 @@ lint: tools
 format: tools
 	$(GOFUMPT) -w .
 
+# What is promised about speed and cost, as one table; also in bin/bench.txt with
+# all that the benchmarks printed. Takes some minutes.
 bench: setup
+	@$(GO) run ./labs/cmd/bench -o bin/bench.txt
+
+# Every benchmark of every package.
+benchmarks: setup
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -p 1 -timeout 60m $(PKGS)
+
+# Where a benchmark spends processor time and memory:
+# make profile PKG=./ha BENCH=PlanOneSiteChanges. A benchmark that runs in
+# namespaces of its own is profiled there.
+profile:
+	@labs/profile '$(PKG)' '$(BENCH)' '$(BENCHTIME)'
 
 # Every fuzz target for FUZZTIME, one after the other.
 fuzz:

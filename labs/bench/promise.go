@@ -2,10 +2,9 @@ package bench
 
 // Run is one call of go test.
 type Run struct {
-	Package string   // relative to the module
-	Bench   string   // -bench
-	Time    string   // -benchtime
-	Env     []string // more environment
+	Package string // relative to the module
+	Bench   string // -bench
+	Time    string // -benchtime
 }
 
 // Runs are the benchmarks behind Promises, in the order in which they run.
