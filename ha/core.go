@@ -215,15 +215,7 @@ func (c *Core) addSite(cfg *Site, old *siteState) {
 
 // prepare derives the parts of the plan that depend on configuration alone.
 func (c *Core) prepare() {
-	c.probes = c.probes[:0:0]
-	for _, s := range c.sites {
-		for _, k := range s.cfg.Checks {
-			if k.Probe.ID != "" && !s.cfg.Disabled {
-				c.probes = append(c.probes, k.Probe)
-			}
-		}
-	}
-	slices.SortFunc(c.probes, func(a, b wg.Probe) int { return cmp.Compare(a.ID, b.ID) })
+	c.prepareProbes()
 	c.neighborsWant = slices.Clone(c.cfg.Neighbors)
 	c.tunnelsWant = nil
 	for _, p := range c.cfg.Connect {
@@ -233,6 +225,21 @@ func (c *Core) prepare() {
 		c.tunnelsWant = append(c.tunnelsWant, t)
 	}
 	slices.SortFunc(c.tunnelsWant, func(a, b tgwconnect.Tunnel) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// prepareProbes lists the probes of all sites but those that the configuration
+// disables. A site that only an order disabled goes on being measured, so that
+// it is known what enabling it will bring.
+func (c *Core) prepareProbes() {
+	c.probes = c.probes[:0:0]
+	for _, s := range c.sites {
+		for _, k := range s.cfg.Checks {
+			if k.Probe.ID != "" && !(s.cfg.Disabled && s.disabled) {
+				c.probes = append(c.probes, k.Probe)
+			}
+		}
+	}
+	slices.SortFunc(c.probes, func(a, b wg.Probe) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 // Step remembers one observation.
@@ -273,6 +280,9 @@ func (c *Core) Step(now time.Time, f Fact) {
 	case SiteSet:
 		if s := c.siteByName[f.Site]; s != nil && s.disabled != f.Disabled {
 			s.disabled = f.Disabled
+			s.health.enabled = s.cfg.Disabled && !f.Disabled
+			c.prepareProbes()
+			c.judge(now, s)
 			c.dirty, c.urgent = true, true
 		}
 	case Draining:

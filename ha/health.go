@@ -43,6 +43,7 @@ type health struct {
 	hold     time.Time // not trusted before
 	readErr  bool      // the last dump failed
 	reloaded bool      // checks were added since the last judge
+	enabled  bool      // by an order, against the configuration
 
 	verdict Verdict
 	since   time.Time // of verdict
@@ -100,6 +101,7 @@ func (h *health) reconfigure(s *Site) {
 	old, before := h.list, h.site
 	otherPeer := s.Peer.Key != before.Peer.Key || s.Device != before.Device
 	standing := !otherPeer && (h.verdict == Up || h.verdict == Suspect)
+	h.enabled = false
 	h.site, h.list, h.failedSet, h.failed = s, make([]check, len(s.Checks)), 0, nil
 	for i := range s.Checks {
 		c := newCheck(s, s.Checks[i])

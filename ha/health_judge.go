@@ -166,7 +166,7 @@ func (h *health) judge(now time.Time) Judgement {
 
 func (h *health) decide(now time.Time) view {
 	switch {
-	case h.site.Disabled:
+	case h.site.Disabled && !h.enabled:
 		return view{verdict: Down, reason: ReasonDisabled}
 	case !h.gone.IsZero():
 		return view{Down, ReasonNoDevice, detailNoDevice, h.gone}

@@ -214,13 +214,18 @@ func TestQuestionsStayCheapWhenEverythingIsWithheld(t *testing.T) {
 		"routes": func() int { r, _ := w.c.Routes(all); return len(r) / 4 },
 		"rib":    func() int { return len(w.c.Entries(all)) / 5 }, // with inner addresses
 	} {
-		began := time.Now()
-		if got := ask(); got != n {
-			t.Errorf("%s: got %d, want %d", what, got, n)
+		took := time.Hour
+		for try := 0; try < 10 && took > 500*time.Millisecond; try++ { // the machine is shared
+			began := time.Now()
+			if got := ask(); got != n {
+				t.Fatalf("%s: got %d, want %d", what, got, n)
+			}
+			took = min(took, time.Since(began))
 		}
-		if took := time.Since(began); took > 500*time.Millisecond {
+		if took > 500*time.Millisecond {
 			t.Errorf("%s: took %v", what, took)
 		}
+		t.Logf("%s: %v", what, took)
 	}
 }
 
@@ -369,5 +374,26 @@ func TestStandingSessionOfANeighborPutBackCounts(t *testing.T) {
 	w.see("wg0")
 	if p := w.settle(); announced(p, "10.1.0.0/16") {
 		t.Errorf("the session was ended:\n%s", text(p))
+	}
+}
+
+// `site NAME enable` is the cure that is shown for a disabled site: it holds
+// against the configuration until that is read again.
+func TestSiteDisabledByConfigurationCanBeEnabled(t *testing.T) {
+	a := site("a", 1, "10.1.0.0/16")
+	a.Disabled = true
+	a.Checks = append(a.Checks, Check{Name: "lan", Kind: CheckProbe, Probe: wg.Probe{ID: "a/lan"}, Prefixes: []netip.Prefix{pfx("10.7.0.0/16")}})
+	w := newWorld(t, config(a))
+	w.session("a", true)
+	if p := w.settle(); withheld(p, "10.1.0.0/16") != ReasonDisabled || len(p.Probes) != 0 {
+		t.Fatalf("at first: probes %v\n%s", p.Probes, text(p))
+	}
+	w.step(SiteSet{Site: "a"})
+	if p := w.settle(); !announced(p, "10.1.0.0/16") || len(p.Probes) != 1 {
+		t.Errorf("enabled: probes %v\n%s", p.Probes, text(p))
+	}
+	w.c.Reconfigure(w.now, w.c.cfg)
+	if p := w.settle(); withheld(p, "10.1.0.0/16") != ReasonDisabled {
+		t.Errorf("read again:\n%s", text(p))
 	}
 }
