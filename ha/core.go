@@ -194,6 +194,7 @@ func (c *Core) addSite(cfg *Site, old *siteState) {
 		s.health, s.missing, s.lastAllowed = old.health, old.missing, old.lastAllowed
 		s.disabled = cfg.Disabled || (old.disabled && !old.cfg.Disabled)
 		s.parked = old.parked && cfg.Roams
+		s.judged, s.dead = old.judged, old.dead // a reload is no news
 		s.health.reconfigure(cfg)
 	} else {
 		s.health = newHealth(cfg)
