@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wgbgp/wgbgp/internal/netlab"
 	"github.com/wgbgp/wgbgp/internal/nstest"
 	"github.com/wgbgp/wgbgp/labs/gwlab"
 )
@@ -180,4 +181,42 @@ func siteKey(t *testing.T, g *gwlab.GatewayHost, site string) string {
 		t.Fatalf("%s: no public key of site %s", g.Config, site)
 	}
 	return key
+}
+
+// drops lists what the hosts of a lab dropped for lack of room, for a test that
+// lost packets: it tells the gateway's losses from those of the laboratory.
+func drops(l *gwlab.Lab) string {
+	hosts := []*netlab.Host{l.VPC, l.TGW, l.Internet}
+	for _, g := range l.Gateways {
+		hosts = append(hosts, g.Host)
+	}
+	for _, s := range l.Sites {
+		hosts = append(hosts, s.Host, s.LAN)
+	}
+	var b strings.Builder
+	for _, h := range hosts {
+		for _, file := range []string{"dev", "udp", "raw"} {
+			out, err := h.Run("cat", "/proc/net/"+file)
+			if err != nil {
+				continue
+			}
+			for line := range strings.Lines(out) {
+				f := strings.Fields(strings.Replace(line, ":", " ", 1))
+				switch {
+				case file == "dev" && len(f) == 17 && (f[4] != "0" || f[12] != "0"):
+					fmt.Fprintf(&b, "%s: interface %s dropped %s received, %s to be sent\n", h.Name(), f[0], f[4], f[12])
+				case file != "dev" && len(f) > 12 && f[len(f)-1] != "0" && f[len(f)-1] != "drops":
+					fmt.Fprintf(&b, "%s: %s socket %s dropped %s\n", h.Name(), file, f[1], f[len(f)-1])
+				}
+			}
+		}
+	}
+	if out, err := os.ReadFile("/proc/net/softnet_stat"); err == nil {
+		for line := range strings.Lines(string(out)) {
+			if f := strings.Fields(line); len(f) > 2 {
+				fmt.Fprintf(&b, "processor of the machine: backlog dropped 0x%s\n", f[1])
+			}
+		}
+	}
+	return b.String()
 }

@@ -87,6 +87,9 @@ func TestAC02_AC05_ThousandChangesOfAllowedIPsLoseNothing(t *testing.T) {
 	if r.Lost > 0 {
 		t.Errorf("AC-5: %s", r)
 	}
+	if t.Failed() {
+		t.Logf("dropped for lack of room:\n%s", drops(l))
+	}
 }
 
 // bothHold reports whether exactly n of the prefixes have a route, and an
