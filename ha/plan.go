@@ -306,7 +306,7 @@ func (w *walker) route(e *entry) {
 		}
 		return
 	}
-	if best.host && best.site.dev != nil && len(e.sites) == 0 && len(e.paths) == 0 && connected(best.site.dev.cfg, e.prefix.Addr()) {
+	if best.host && best.site.dev != nil && (len(w.cands) == 1 || w.cands[1].blocked) && connected(best.site.dev.cfg, e.prefix.Addr()) {
 		return
 	}
 	w.hops = w.hops[:0]

@@ -397,3 +397,36 @@ func TestSiteDisabledByConfigurationCanBeEnabled(t *testing.T) {
 		t.Errorf("read again:\n%s", text(p))
 	}
 }
+
+// Nobody takes over the inner address of a site: its session and its probes
+// would end, and what they prove with them.
+func TestInnerAddressStaysWithItsSite(t *testing.T) {
+	a, b := site("a", 1), site("b", 2)
+	a.Group, b.Group = "g", "g"
+	a.Address6 = netip.MustParseAddr("2001:db8::1") // outside the connected prefix
+	w := newWorld(t, config(a, b))
+	for _, n := range []string{"a", "b", "tgw/1"} {
+		w.session(n, true)
+	}
+	before := w.settle()
+	for _, n := range []string{"b", "tgw/1"} {
+		w.learn(n, 0, "10.255.0.1/32", "2001:db8::1/128")
+	}
+	p := w.settle()
+	for _, x := range []string{"10.255.0.1/32", "2001:db8::1/128"} {
+		if got := holder(p, x); got != "a" {
+			t.Errorf("%s belongs to %q, want a", x, got)
+		}
+		if got, want := routed(p, x), routed(before, x); got != want {
+			t.Errorf("%s is routed %q, want %q as before", x, got, want)
+		}
+		if got := withheld(p, x); got != ReasonOverlap {
+			t.Errorf("%s: withheld %q, want %q", x, got, ReasonOverlap)
+		}
+	}
+	// The site itself may tell others of it.
+	w.learn("a", 0, "10.255.0.1/32")
+	if p = w.settle(); !announced(p, "10.255.0.1/32") || holder(p, "10.255.0.1/32") != "a" {
+		t.Errorf("learned from the site itself:\n%s", text(p))
+	}
+}

@@ -63,6 +63,9 @@ func (c *Core) candidates(dst []candidate, e *entry, covers bool) []candidate {
 	}
 	if len(e.paths) > 0 {
 		c.guard(dst, e.prefix, covers)
+		if e.host != nil {
+			e.keepHost(dst)
+		}
 	}
 	if len(dst) > 1 {
 		block(dst)
@@ -113,6 +116,16 @@ func (c *Core) guard(cands []candidate, p netip.Prefix, covers bool) {
 	for i := range cands {
 		if cands[i].path != nil {
 			cands[i].reason, cands[i].detail, cands[i].blocked = reason, detail, true
+		}
+	}
+}
+
+// keepHost blocks what others offer for the inner address of a site: with it
+// they would take its session and its probes, hence the proof that it lives.
+func (e *entry) keepHost(cands []candidate) {
+	for i := range cands {
+		if k := &cands[i]; k.path != nil && k.site != e.host && !k.blocked {
+			k.blocked, k.reason, k.detail = true, ReasonOverlap, "inner address of site "+e.host.cfg.Name
 		}
 	}
 }
