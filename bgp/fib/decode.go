@@ -188,7 +188,8 @@ func parseNextHop(b []byte) (knexthop, error) {
 type link struct {
 	index int32
 	name  string
-	up    bool // administratively up and with carrier: the kernel accepts next hops only then
+	up    bool   // administratively up and with carrier: the kernel accepts next hops only then
+	vrf   uint32 // table of a VRF device, 0: not a VRF
 }
 
 func parseLink(b []byte) (link, error) {
@@ -198,11 +199,33 @@ func parseLink(b []byte) (link, error) {
 	const usable = unix.IFF_UP | unix.IFF_LOWER_UP
 	l := link{index: int32(native.Uint32(b[4:])), up: native.Uint32(b[8:])&usable == usable}
 	err := eachAttr(b[sizeofIfInfo:], func(typ uint16, v []byte) {
-		if typ == unix.IFLA_IFNAME {
+		switch typ {
+		case unix.IFLA_IFNAME:
 			l.name = strings.TrimRight(string(v), "\x00")
+		case unix.IFLA_LINKINFO:
+			l.vrf = vrfTable(v)
 		}
 	})
 	return l, err
+}
+
+// vrfTable reads the table of a VRF device out of its IFLA_LINKINFO (vrf_fillinfo
+// in drivers/net/vrf.c), 0 for every other kind.
+func vrfTable(info []byte) (table uint32) {
+	isVRF := false
+	_ = eachAttr(info, func(typ uint16, v []byte) {
+		switch {
+		case typ == unix.IFLA_INFO_KIND:
+			isVRF = strings.TrimRight(string(v), "\x00") == "vrf"
+		case typ == unix.IFLA_INFO_DATA && isVRF: // it follows the kind
+			_ = eachAttr(v, func(typ uint16, v []byte) {
+				if typ == unix.IFLA_VRF_TABLE {
+					table = asU32(v)
+				}
+			})
+		}
+	})
+	return table
 }
 
 // parseRule reads the body of an RTM_NEWRULE. other says that the rule has a

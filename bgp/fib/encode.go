@@ -223,13 +223,17 @@ func (m *messages) dumpHeader(seq uint32, typ uint16, fam uint8, size int) {
 
 // getRoute appends a lookup of one address as a packet with the given mark.
 // flags are RTM_F_*.
-func (m *messages) getRoute(seq uint32, dst netip.Addr, mark, flags uint32) {
+// getRoute asks for the way to dst; oif is a VRF device to ask in, 0: none.
+func (m *messages) getRoute(seq uint32, dst netip.Addr, mark, flags uint32, oif int32) {
 	m.begin(unix.RTM_GETROUTE, 0, seq)
 	m.b = append(m.b, family(dst), uint8(dst.BitLen()), 0, 0, 0, 0, 0, 0)
 	m.b = native.AppendUint32(m.b, flags)
 	m.addr(unix.RTA_DST, dst.WithZone(""))
 	if mark != 0 {
 		m.u32(unix.RTA_MARK, mark)
+	}
+	if oif != 0 {
+		m.u32(unix.RTA_OIF, uint32(oif))
 	}
 	m.end()
 }

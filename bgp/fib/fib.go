@@ -38,6 +38,7 @@ type FIB struct {
 	conn  *conn
 	frame frame
 	past  []frame // earlier frames of this process, to be swept
+	vrf   int32   // index of the frame's VRF device, 0: none
 
 	want     []bgp.Route
 	complete bool

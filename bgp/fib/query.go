@@ -26,14 +26,19 @@ type LookupResult struct {
 }
 
 // Lookup asks the kernel which way a packet to addr goes, policy rules
-// included. mark is the packet's firewall mark, 0 for ordinary traffic. A
-// dropped packet is an answer, not an error.
+// included. mark is the packet's firewall mark, 0 for ordinary traffic, which is
+// in the VRF if there is one; the tunnels' packets are outside. A dropped packet
+// is an answer, not an error.
 func (f *FIB) Lookup(addr netip.Addr, mark uint32) (LookupResult, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	vrf := f.vrf
+	if mark != 0 {
+		vrf = 0
+	}
 	ask := func(flags uint32) (r kroute, err error) {
 		err = f.conn.get(
-			func(m *messages, seq uint32) { m.getRoute(seq, addr.Unmap(), mark, flags) },
+			func(m *messages, seq uint32) { m.getRoute(seq, addr.Unmap(), mark, flags, vrf) },
 			func(_ uint16, b []byte) (err error) {
 				r, err = parseRoute(b)
 				return err
@@ -170,7 +175,7 @@ func (f *FIB) Drain(ctx context.Context) error {
 		for _, fr := range append(slices.Clone(f.past), f.frame) {
 			errs = append(errs, f.remove(ctx, fr))
 		}
-		f.past, f.frame = nil, frame{}
+		f.past, f.frame, f.vrf = nil, frame{}, 0
 		f.want, f.cells, f.strays, f.known = nil, nil, nil, false
 		f.last = bgp.RoutesApplied{}
 		f.mon.setTable(frame{}, 0)

@@ -33,6 +33,9 @@ func (f *FIB) readback(ctx context.Context) error {
 	if err := f.readLinks(ctx, t); err != nil {
 		return fmt.Errorf("read devices: %w", err)
 	}
+	if err := f.findVRF(t); err != nil {
+		return err
+	}
 	if err := f.readNextHops(ctx, t); err != nil {
 		return fmt.Errorf("read next-hop objects: %w", err)
 	}
@@ -48,6 +51,28 @@ func (f *FIB) readback(ctx context.Context) error {
 	f.rulesDirty = true
 	f.unfinished = true
 	f.count.Resyncs.Add(1)
+	return nil
+}
+
+// findVRF insists that the VRF leads to our table: routes in a table that
+// nothing leads to would count as installed and forward nothing.
+func (f *FIB) findVRF(t *tables) error {
+	f.vrf = 0
+	if f.frame.vrf == "" {
+		return nil
+	}
+	l, ok := t.links[f.frame.vrf]
+	switch {
+	case !ok:
+		return fmt.Errorf("VRF %s does not exist", f.frame.vrf)
+	case l.vrf == 0:
+		return fmt.Errorf("%s is not a VRF", f.frame.vrf)
+	case l.vrf != f.frame.table:
+		return fmt.Errorf("VRF %s has table %d, want %d", f.frame.vrf, l.vrf, f.frame.table)
+	case !l.up:
+		return fmt.Errorf("VRF %s is down", f.frame.vrf)
+	}
+	f.vrf = l.index
 	return nil
 }
 
@@ -219,11 +244,16 @@ func (f *FIB) objectOf(r *kroute) int32 {
 	return objOther
 }
 
-// resolveUnderlay looks a next hop up the way a tunnel packet would go.
+// resolveUnderlay looks a next hop up the way a tunnel packet would go, or in
+// the VRF: a route there can not use the devices outside.
 func (f *FIB) resolveUnderlay(gw netip.Addr) (int32, netip.Addr, error) {
 	var r kroute
+	mark := f.frame.mark
+	if f.vrf != 0 {
+		mark = 0
+	}
 	err := f.conn.get(
-		func(m *messages, seq uint32) { m.getRoute(seq, gw, f.frame.mark, 0) },
+		func(m *messages, seq uint32) { m.getRoute(seq, gw, mark, 0, f.vrf) },
 		func(_ uint16, b []byte) (err error) {
 			r, err = parseRoute(b)
 			return err
