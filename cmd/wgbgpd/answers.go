@@ -70,30 +70,30 @@ func (b *backend) status(c *ha.Core, now time.Time) api.Status {
 	}
 	if p := b.loop.plan; p != nil {
 		s.Gen = p.Gen
-		s.Prefixes = api.PrefixCounts{Announced: len(p.Announcements), Withheld: len(p.Withheld)}
+		s.Prefixes = api.PrefixCounts{Announced: len(p.Announcements), Withheld: withheld(p)}
 		for i := range p.FIB.Routes {
 			if p.FIB.Routes[i].Type == bgp.Unicast {
 				s.Prefixes.Routes++
 			}
 		}
 	}
-	for _, v := range c.Sites(now, "") {
+	c.Verdicts(func(_ *ha.Site, disabled bool, v ha.Verdict) {
 		s.Sites.Total++
 		switch {
-		case v.Disabled:
+		case disabled:
 			s.Sites.Disabled++
-		case v.Judged.Verdict == ha.Up:
+		case v == ha.Up:
 			s.Sites.Up++
-		case v.Judged.Verdict == ha.Suspect:
+		case v == ha.Suspect:
 			s.Sites.Suspect++
-		case v.Judged.Verdict == ha.Idle:
+		case v == ha.Idle:
 			s.Sites.Idle++
-		case v.Judged.Verdict == ha.Suppressed:
+		case v == ha.Suppressed:
 			s.Sites.Suppressed++
 		default:
 			s.Sites.Down++
 		}
-	}
+	})
 	for i := range c.Config().Neighbors {
 		n := &c.Config().Neighbors[i]
 		_, st, _ := c.Neighbor(n.Name)
@@ -107,6 +107,25 @@ func (b *backend) status(c *ha.Core, now time.Time) api.Status {
 		}
 	}
 	return s
+}
+
+// withheld counts the prefixes that nobody is told. The lesser claims on a
+// prefix that is announced are no trouble.
+func withheld(p *ha.Plan) int {
+	n, ann := 0, p.Announcements
+	for i := range p.Withheld {
+		prefix := p.Withheld[i].Prefix
+		if i > 0 && p.Withheld[i-1].Prefix == prefix {
+			continue
+		}
+		for len(ann) > 0 && bgp.ComparePrefix(ann[0].Prefix, prefix) < 0 {
+			ann = ann[1:]
+		}
+		if len(ann) == 0 || ann[0].Prefix != prefix {
+			n++
+		}
+	}
+	return n
 }
 
 // mute reports whether a session can exchange nothing for lack of a policy
