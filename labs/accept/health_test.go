@@ -171,7 +171,7 @@ func (r *sideBySide) breakAll() {
 func (r *sideBySide) gone(t *testing.T, within time.Duration, prefixes ...netip.Prefix) time.Duration {
 	t.Helper()
 	var last time.Time
-	nstest.Eventually(t, time.Until(r.broken.Add(within))+2*time.Second, func() error {
+	nstest.Eventually(t, max(time.Until(r.broken.Add(within))+2*time.Second, time.Second), func() error {
 		events, err := r.l.TGWEvents()
 		if err != nil {
 			return err
@@ -248,15 +248,15 @@ func (r *sideBySide) withdrawn(t *testing.T, p netip.Prefix, reason string) {
 
 func (r *sideBySide) icmp(t *testing.T) {
 	four, six := r.l.Site("icmp"), r.l.Site("icmp6")
+	defer func() {
+		if err := errors.Join(r.l.Heal(r.gw, four), r.l.Heal(r.gw, six)); err != nil {
+			t.Error(err)
+		}
+	}()
 	limit(t, "AC-9 silent drop, ICMP 1 s x 3", r.gone(t, 4500*time.Millisecond, four.Net4, four.Net6), 4500*time.Millisecond)
 	limit(t, "AC-9 silent drop, ICMPv6 1 s x 3", r.gone(t, 4500*time.Millisecond, six.Net4, six.Net6), 4500*time.Millisecond)
 	// The session is fresh and nothing comes back: that is all that is known.
 	r.withdrawn(t, four.Net4, "rx-stall")
-	for _, s := range []*gwlab.SiteHost{four, six} {
-		if err := r.l.Heal(r.gw, s); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 func (r *sideBySide) stalled(t *testing.T) {
@@ -318,6 +318,11 @@ func (r *sideBySide) lan(t *testing.T) {
 
 func (r *sideBySide) device(t *testing.T) {
 	s := r.l.Site("device")
+	defer func() {
+		if _, err := r.gw.Host.Run("umount", "/dev/net/tun"); err != nil {
+			t.Error(err)
+		}
+	}()
 	limit(t, "AC-13 interface removed", r.gone(t, 4500*time.Millisecond, s.Net4, s.Net6), 4500*time.Millisecond)
 	if err := ping(gwlab.Workload{Host: r.gw.Host}, s.LAN4); err != nil {
 		t.Fatalf("the way around the tunnel does not answer, so the test proves nothing: %v", err)
@@ -336,9 +341,6 @@ func (r *sideBySide) device(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := r.gw.Host.Run("umount", "/dev/net/tun"); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func (r *sideBySide) idle(t *testing.T) {
