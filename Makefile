@@ -35,9 +35,17 @@ build:
 	CGO_ENABLED=0 $(GO) build $(BUILD) -o bin/ ./cmd/wgbgpd ./cmd/wgbgp
 
 # Everything: set-up, lint, unit tests with the race detector, tests in network
-# namespaces. The last line counts what passed, failed and was skipped.
+# namespaces, and the kernel's data plane in a VM (VM=no leaves that out). The
+# last line counts what passed, failed and was skipped.
+VM ?= also
 test: setup lint build
-	$(GO) run ./internal/cmd/testreport -skips .ci/skips.txt $(PKGS)
+	$(GO) run ./internal/cmd/testreport -skips .ci/skips.txt -vm $(VM) $(PKGS)
+
+# Only what runs on a Debian kernel in a VM: the kernel's own WireGuard, GRE and
+# VRF, alone and under the whole gateway. Needs an x86-64 machine, no KVM.
+.PHONY: test-vm
+test-vm: setup
+	$(GO) run ./internal/cmd/testreport -vm only
 
 # As test, with the race detector in the namespace tests too (slow).
 race: setup

@@ -30,9 +30,11 @@ func TestKernelForwardsWhileTheDaemonIsDead(t *testing.T) {
 	l := start(t, Spec{
 		Gateways: []Gateway{{Name: "gw1"}, {Name: "gw2"}},
 		Sites: []Site{
-			{Name: "static", ReturnBy: []string{"gw1"}},
+			{Name: "static", ReturnBy: []string{"gw1"}, Keepalive: 5, PSK: true},
+			{Name: "debian", DebianWireGuard: true, DialsUs: true, Keepalive: 5},
 			{Name: "routed", BGP: BGPRouter, Open: true},
 			{Name: "frr", BGP: BGPFRR},
+			{Name: "bird", BGP: BGPBIRD, Gateways: []string{"gw2"}},
 		},
 	})
 	for _, s := range l.Sites {

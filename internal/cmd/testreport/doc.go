@@ -3,16 +3,18 @@
 //
 //	N passed, N failed, N skipped
 //
-// It works in two passes. The first one runs everything with the race detector
+// It works in passes. The first one runs everything with the race detector
 // and puts off the tests that need network namespaces (internal/nstest); the
 // second one runs just those, one package at a time, because they measure time
-// and share two cores badly. A test counts once, with the better outcome of the
-// passes it took part in.
+// and share two cores badly. With -vm a third one runs what concerns the kernel's
+// own WireGuard, GRE and VRF on a Debian kernel in a virtual machine, in one
+// boot of labs/vm/run. A test counts once, with the better outcome of the passes
+// it took part in.
 //
 // A skipped test is named with its reason. With -strict, which CI=true
 // switches on, a skip is a failure unless the file given by -skips expects
 // it: a test that this machine could run must not be skipped unnoticed.
 //
-// Start reading at main.go, then results.go (from events to outcomes) and
-// skips.go (which skips are expected).
+// Start reading at main.go, then results.go (from events to outcomes),
+// skips.go (which skips are expected) and vm.go.
 package main

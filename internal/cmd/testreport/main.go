@@ -19,13 +19,20 @@ func main() {
 	strict := flag.Bool("strict", os.Getenv("CI") == "true", "a skip that -skips does not expect is a failure (default: when CI=true)")
 	skipsFile := flag.String("skips", "", "`file` with the skips that are expected")
 	raceNS := flag.Bool("race-namespaces", false, "race detector in the namespace tests too")
+	vm := flag.String("vm", "no", "tests on a Debian kernel in a virtual machine: no, also or only")
 	timeout := flag.Duration("timeout", 15*time.Minute, "for the tests of one package")
 	flag.Parse()
 	packages := flag.Args()
 	if len(packages) == 0 {
 		packages = []string{"./..."}
 	}
-	ok, err := run(os.Stdout, options{*strict, *skipsFile, *raceNS, *timeout, packages})
+	switch *vm {
+	case "no", "also", "only":
+	default:
+		fmt.Fprintf(os.Stderr, "testreport: -vm %q: want no, also or only\n", *vm)
+		os.Exit(2)
+	}
+	ok, err := run(os.Stdout, options{*strict, *skipsFile, *raceNS, *vm, *timeout, packages})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testreport:", err)
 	}
@@ -38,6 +45,7 @@ type options struct {
 	strict         bool
 	skipsFile      string
 	raceNamespaces bool
+	vm             string // no, also or only
 	timeout        time.Duration
 	packages       []string
 }
@@ -50,11 +58,25 @@ func run(w io.Writer, o options) (ok bool, err error) {
 		}
 	}
 	r := newResults(w)
+	if o.vm != "only" {
+		if err := runHere(r, w, o); err != nil {
+			return false, err
+		}
+	}
+	if o.vm != "no" {
+		if err := runVM(r, w, o.timeout); err != nil {
+			return false, err
+		}
+	}
+	return r.report(o.strict, expected), nil
+}
 
+// runHere runs the first two passes.
+func runHere(r *results, w io.Writer, o options) error {
 	fmt.Fprintln(w, "== unit tests, race detector on")
 	args := append([]string{"-race", "-timeout", o.timeout.String()}, o.packages...)
 	if err := goTest(r, nstest.DeferEnv+"=1", args...); err != nil {
-		return false, err
+		return err
 	}
 
 	deferred := r.takeDeferred()
@@ -67,11 +89,11 @@ func run(w io.Writer, o options) (ok bool, err error) {
 			args = append(args, "-race")
 		}
 		if err := goTest(r, "", append(args, d.pkg)...); err != nil {
-			return false, err
+			return err
 		}
 		r.missing(d)
 	}
-	return r.report(o.strict, expected), nil
+	return nil
 }
 
 // exactly is a pattern for -run that matches just these top-level tests.
