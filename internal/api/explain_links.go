@@ -135,10 +135,10 @@ func (x *explainer) probeStep() {
 		verdict += " for " + short(h.Since)
 	}
 	switch {
-	case failed != "":
-		x.step(StepProbe, false, "probe-failed", "check "+failed+" fails, which stands for this prefix", ev...)
 	case h.Verdict == "down" || h.Verdict == "suppressed":
 		x.step(StepProbe, false, first(h.Reason, "site-down"), join(verdict, h.Reason, h.Detail), ev...)
+	case failed != "":
+		x.step(StepProbe, false, "probe-failed", "check "+failed+" fails, which stands for this prefix", ev...)
 	case h.HoldDownSeconds > 0:
 		x.step(StepProbe, false, "hold-down", fmt.Sprintf("%s, trusted again in %.0fs", verdict, h.HoldDownSeconds), ev...)
 	default:

@@ -48,18 +48,49 @@ func kernelLab(t *testing.T) (*gwlab.Lab, *gwlab.GatewayHost) {
 	return l, g
 }
 
-var nexthopID = regexp.MustCompile(` nhid \d+`)
+var nexthopID = regexp.MustCompile(`nhid (\d+)`)
 
-// table is our table as ip(8) prints it, one line a route, sorted, without the
-// ids of next-hop objects.
+// nextHops is what `ip nexthop` says, by id; groups are resolved.
+func nextHops(g *gwlab.GatewayHost) (map[string]string, error) {
+	out, err := g.Host.Run("ip", "nexthop", "show")
+	if err != nil {
+		return nil, err
+	}
+	byID := map[string]string{}
+	for l := range strings.Lines(out) {
+		if f := strings.Fields(l); len(f) > 2 && f[2] != "group" {
+			byID[f[1]] = strings.Join(f[2:], " ")
+		}
+	}
+	for l := range strings.Lines(out) {
+		if f := strings.Fields(l); len(f) > 3 && f[2] == "group" {
+			var members []string
+			for m := range strings.SplitSeq(f[3], "/") {
+				id, _, _ := strings.Cut(m, ",")
+				members = append(members, byID[id])
+			}
+			slices.Sort(members)
+			byID[f[1]] = "[" + strings.Join(members, ", ") + "]"
+		}
+	}
+	return byID, nil
+}
+
+// table is our table as ip(8) prints it, one line a route, sorted, with next
+// hops in place of the ids of their objects.
 func table(g *gwlab.GatewayHost) ([]string, error) {
 	var all []string
+	hops, err := nextHops(g)
+	if err != nil {
+		return nil, err
+	}
 	for _, family := range []string{"-4", "-6"} {
 		out, err := g.Host.Run("ip", "-o", family, "route", "show", "table", "1186")
 		if err != nil {
 			return nil, err
 		}
-		out = strings.ReplaceAll(nexthopID.ReplaceAllString(out, ""), " linkdown", "")
+		out = nexthopID.ReplaceAllStringFunc(out, func(s string) string { return hops[strings.TrimPrefix(s, "nhid ")] })
+		out = strings.ReplaceAll(out, " linkdown", "")
 		for l := range strings.Lines(out) {
 			all = append(all, family+" "+strings.TrimSpace(l))
 		}
@@ -230,12 +261,19 @@ func TestAC26_KernelIsRepairedAndForeignRoutesAreRespected(t *testing.T) {
 			{"next-hop objects deleted", []string{"ip nexthop flush proto 186"}},
 			{"rules deleted", []string{"ip rule del pref 1189", "ip -6 rule del pref 1188"}},
 		} {
+			before, begun := counters(t, l, g), time.Now()
 			if err := g.Host.RunAll(tt.commands...); err != nil {
 				t.Fatal(err)
 			}
-			begun := time.Now()
 			nstest.Eventually(t, 10*time.Second, func() error { return sameTable(g, full) })
+			if tt.what == "rules deleted" {
+				nstest.Eventually(t, 5*time.Second, func() error { return shows("ip rule", "1189:")(g) })
+				nstest.Eventually(t, 5*time.Second, func() error { return shows("ip -6 rule", "1188:")(g) })
+			}
 			took := time.Since(begun)
+			if after := counters(t, l, g); after.Writes == before.Writes {
+				t.Errorf("%s: nothing was written, so nothing was damaged", tt.what)
+			}
 			t.Logf("figure: AC-26 %s: %d routes back after %.2f s (limit 2)", tt.what, len(full), took.Seconds())
 			if took > 2*time.Second {
 				t.Errorf("%s: full table back after %s, want at most 2s", tt.what, took)
