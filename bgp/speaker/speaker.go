@@ -92,6 +92,8 @@ type Speaker struct {
 	out    outbox
 	wrote  time.Time // when announcements were last handed to GoBGP
 
+	polled string // last neighbor that was, of the timers alone
+
 	kickSink, kickTimer chan struct{}
 }
 

@@ -15,9 +15,19 @@ import (
 	"github.com/wgbgp/wgbgp/bgp"
 )
 
-// pollEvery is how often message counters are read from GoBGP and its idea of
-// each session is compared with ours.
-const pollEvery = 5 * time.Second
+// Every pollEvery the counters of some neighbors are read from GoBGP and its idea
+// of their sessions is compared with ours; after pollRounds of that it was done
+// for all.
+//
+// GoBGP answers from the one goroutine that also carries out withdrawals, and
+// counts a neighbor's table for it shard by shard: half a millisecond for an
+// empty one. A question about 200 neighbors at once held up withdrawals for
+// 100 ms, hence one neighbor at a time.
+const (
+	pollEvery  = 5 * time.Second
+	pollRounds = 12
+	pollLeast  = 16
+)
 
 // observed is the state with its counters; mu held.
 func (n *session) observed() bgp.NeighborState {
@@ -30,8 +40,8 @@ func (n *session) observed() bgp.NeighborState {
 // States returns every configured neighbor, sorted by name. Message counters
 // are fresh; while the engine does not answer they are the last known.
 func (s *Speaker) States() []bgp.NeighborState {
+	s.poll(s.names())
 	s.op.Lock()
-	s.poll()
 	told := s.countAnnounced()
 	s.op.Unlock()
 	s.mu.Lock()
@@ -105,35 +115,69 @@ func (s *Speaker) countAnnounced() map[string]uint32 {
 	return out
 }
 
-// poll reads counters and negotiated values of all neighbors; op held.
-func (s *Speaker) poll() {
-	if !s.started || s.stopped {
-		return
+// names lists the neighbors that have a record, sorted.
+func (s *Speaker) names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(s.byName), compareNames)
+}
+
+// share returns those whose turn it is to be polled.
+func (s *Speaker) share() []string {
+	names := s.names()
+	n := min(len(names), max(pollLeast, (len(names)+pollRounds-1)/pollRounds))
+	if n == 0 {
+		return nil
+	}
+	at, _ := slices.BinarySearchFunc(names, s.polled, compareNames)
+	if at < len(names) && names[at] == s.polled {
+		at++
+	}
+	names = slices.Concat(names[at:], names[:at])[:n]
+	s.polled = names[n-1]
+	return names
+}
+
+// poll reads counters and negotiated values of the named neighbors. Others may
+// change GoBGP in between; op must be free.
+func (s *Speaker) poll(names []string) {
+	for _, name := range names {
+		if !s.pollOne(name) {
+			return
+		}
+	}
+}
+
+func (s *Speaker) pollOne(name string) bool {
+	s.op.Lock()
+	defer s.op.Unlock()
+	ses := s.session(name)
+	switch {
+	case !s.started || s.stopped:
+		return false
+	case ses == nil || !ses.inEngine:
+		return true
 	}
 	var peers []*api.Peer
 	if s.call("ListPeer", func() error {
 		var l []*api.Peer
-		err := s.server.ListPeer(context.Background(), &api.ListPeerRequest{}, func(p *api.Peer) { l = append(l, p) })
+		r := &api.ListPeerRequest{Address: ses.spec.Address.String()}
+		err := s.server.ListPeer(context.Background(), r, func(p *api.Peer) { l = append(l, p) })
 		peers = l
 		return err
 	}) != nil {
-		return
+		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range peers {
-		addr, err := netip.ParseAddr(p.GetConf().GetNeighborAddress())
-		if err != nil {
-			continue
+		if ses.readCounters(p) {
+			s.out.state(name)
+			s.notify()
 		}
-		if n := s.byAddr[addr]; n != nil {
-			if n.readCounters(p) {
-				s.out.state(n.spec.Name)
-				s.notify()
-			}
-			s.compare(n, p)
-		}
+		s.compare(ses, p)
 	}
+	return true
 }
 
 // compare is the audit of session states. GoBGP reports every step, but a

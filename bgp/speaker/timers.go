@@ -33,20 +33,25 @@ func (s *Speaker) runTimers(ctx context.Context) {
 		case <-poll.C:
 			polled = true
 		}
-		next := s.due(time.Now(), polled)
+		next, ask := s.due(time.Now(), polled)
 		t.Reset(next)
+		if polled {
+			ask = append(ask, s.share()...)
+		}
+		s.poll(ask)
 	}
 }
 
-// due carries out what is due at now and returns how long to sleep.
-func (s *Speaker) due(now time.Time, polled bool) time.Duration {
+// due carries out what is due at now and returns how long to sleep, and the
+// neighbors of which GoBGP knows something that we do not.
+func (s *Speaker) due(now time.Time, polled bool) (next time.Duration, ask []string) {
 	s.op.Lock()
 	defer s.op.Unlock()
+	next = time.Hour
 	if s.stopped {
-		return time.Hour
+		return next, nil
 	}
 	var enable, resend, push, hung []*session
-	next := time.Hour
 	until := func(at time.Time) bool { // reports that at has come
 		if at.IsZero() {
 			return false
@@ -58,7 +63,6 @@ func (s *Speaker) due(now time.Time, polled bool) time.Duration {
 		return true
 	}
 	s.mu.Lock()
-	fresh := false
 	for _, n := range s.byName {
 		if !n.up && until(n.state.IdleUntil) {
 			n.state.IdleUntil = time.Time{}
@@ -81,12 +85,12 @@ func (s *Speaker) due(now time.Time, polled bool) time.Duration {
 		if n.inEngine && n.opening() && until(n.state.Since.Add(s.cfg.OpenWait)) {
 			hung = append(hung, n)
 		}
-		fresh = fresh || n.up && n.state.HoldTime == 0
+		if n.up && n.state.HoldTime == 0 {
+			ask = append(ask, n.spec.Name)
+		}
 	}
 	s.mu.Unlock()
-	if polled || fresh {
-		s.poll()
-	}
+	slices.SortFunc(ask, compareNames)
 	byName := func(a, b *session) int { return compareNames(a.spec.Name, b.spec.Name) }
 	slices.SortFunc(enable, byName)
 	slices.SortFunc(resend, byName)
@@ -120,7 +124,7 @@ func (s *Speaker) due(now time.Time, polled bool) time.Duration {
 		}
 	}
 	s.notify()
-	return next
+	return next, ask
 }
 
 // reasonNoAnswer is the NeighborState.Reason of a neighbor that took a
