@@ -27,6 +27,30 @@ func TestNothingIsAllocatedPerPacket(t *testing.T) {
 	}
 }
 
+func TestNothingIsAllocatedPerReceivedFrame(t *testing.T) {
+	u := &userTunnel{t: tunnel4()}
+	r := u.newUnpacker(&packetSocket{})
+	_, _, inner := codecs(t)
+	frame := cat(make([]byte, virtioLen+etherHeaderLen), unhex("450005dc0000400040"+"2f"+"0000"+"0a000002"+"0a000001"+"00000800"), inner)
+	head := frame[virtioLen+etherHeaderLen:][:outerLen]
+	sum := ^internetSum(head)
+	head[10], head[11] = byte(sum>>8), byte(sum)
+	putAuxdata(r.in, 0, etherHeaderLen)
+	for i := range batchSize {
+		r.in.control[i] = r.in.control[0]
+		r.in.msgs[i].n = uint32(copy(r.bufs[i], frame))
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		for i := range batchSize {
+			if _, _, _, why := r.one(i); why != accepted {
+				t.Fatal(why)
+			}
+		}
+	}); n != 0 {
+		t.Errorf("a batch allocates %v times, want 0", n)
+	}
+}
+
 func fill(x *transmitter, d *decapsulator, inner []byte) {
 	for i := range batchSize {
 		x.sizes[i] = copy(x.bufs[i][headLen:], inner)

@@ -83,7 +83,7 @@ func (m *Manager) ensureBackend(t tgwconnect.Tunnel, l *link) error {
 // an earlier process if there is one.
 func (m *Manager) ensureUser(t tgwconnect.Tunnel) error {
 	if u := m.user[t.Name]; u != nil {
-		if !u.ended.Load() && u.serves(t) {
+		if !u.ended.Load() && u.serves(t) && u.off.right() {
 			return nil
 		}
 		m.stopUser(t.Name)
@@ -120,14 +120,9 @@ func (m *Manager) ensureUser(t tgwconnect.Tunnel) error {
 		_ = dev.Close()
 		return err
 	}
-	off, missing, err := openOffload(t, outer, index, m.plain)
+	off, err := openOffload(t, outer, index, m.plain)
 	if err != nil {
-		outer.discard()
-		_ = dev.Close()
-		return err
-	}
-	if missing != nil {
-		m.log.Info("tunnel sends packet by packet", "tunnel", t.Name, "reason", missing)
+		m.log.Info("tunnel works packet by packet", "tunnel", t.Name, "reason", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	u := newUserTunnel(t, dev, outer, off, m.log, m.poke)
 	m.user[t.Name] = u

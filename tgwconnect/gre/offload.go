@@ -17,32 +17,34 @@ import (
 // offload keeps segments whole through a userspace tunnel, in both directions.
 // All of it is gone when the process is: nothing stays in the kernel.
 type offload struct {
-	in *packetSocket
+	in *packetSocket // nil: the raw socket receives all
 
 	counters *ebpf.Map // nil: the raw socket sends all
 	send     bpflink.Link
 }
 
-// openOffload opens the packet socket and, unless plain, attaches the sending
-// program if the kernel can; it is not needed, and missing says why not. No
-// packet may have been received yet.
-func openOffload(t tgwconnect.Tunnel, outer *outerSocket, index int, plain bool) (o *offload, missing, err error) {
-	o = &offload{}
-	if o.in, err = openPacket(t, outer, plain); err != nil {
-		return nil, nil, err
+// openOffload opens what the kernel and the process's rights allow; neither half
+// is needed, and the error says what is missing. No packet may have been
+// received yet. With plain no eBPF is used.
+func openOffload(t tgwconnect.Tunnel, outer *outerSocket, index int, plain bool) (*offload, error) {
+	o := &offload{}
+	var recvErr, sendErr error
+	if o.in, recvErr = openPacket(t, outer, plain); recvErr != nil {
+		recvErr = fmt.Errorf("receive: %w", recvErr)
 	}
-	if !plain {
-		missing = o.openSend(t, index)
+	if plain {
+		return o, recvErr
 	}
-	return o, missing, nil
+	if sendErr = o.openSend(t, index); sendErr != nil {
+		sendErr = fmt.Errorf("send: %w", sendErr)
+	}
+	return o, errors.Join(recvErr, sendErr)
 }
 
 // openSend attaches the sending program to the TUN. A link (tcx, Linux 6.6)
 // ends with its descriptor and shares the place with programs of others.
 func (o *offload) openSend(t tgwconnect.Tunnel, index int) error {
-	// The program goes around the transformation of packets: it must not send
-	// in the clear what a policy wants encrypted.
-	if policies, err := netlink.XfrmPolicyList(netlink.FAMILY_ALL); err == nil && len(policies) > 0 {
+	if hasIPsec() {
 		return errors.New("the host has IPsec policies")
 	}
 	counters, err := ebpf.NewMap(&ebpf.MapSpec{Name: "wgbgp_gre", Type: ebpf.Array, KeySize: 4, ValueSize: counterLen, MaxEntries: 1})
@@ -63,6 +65,16 @@ func (o *offload) openSend(t tgwconnect.Tunnel, index int) error {
 	return nil
 }
 
+// hasIPsec says whether packets of this host may have to be encrypted. The
+// sending program goes around that, so it must not be used then.
+func hasIPsec() bool {
+	policies, err := netlink.XfrmPolicyList(netlink.FAMILY_ALL)
+	return err == nil && len(policies) > 0 // an error: the kernel has no IPsec
+}
+
+// right says that what was opened may still be used.
+func (o *offload) right() bool { return o.counters == nil || !hasIPsec() }
+
 // sent is the number of packets the program sent and dropped.
 func (o *offload) sent() (sent, lost uint64) {
 	if o == nil || o.counters == nil {
@@ -80,7 +92,9 @@ func (o *offload) close() {
 	if o == nil {
 		return
 	}
-	_ = o.in.file.Close()
+	if o.in != nil {
+		_ = o.in.file.Close()
+	}
 	if o.counters != nil {
 		_ = o.send.Close()
 		_ = o.counters.Close()
@@ -106,6 +120,8 @@ func openPacket(t tgwconnect.Tunnel, outer *outerSocket, plain bool) (*packetSoc
 	}
 	if err != nil {
 		_ = s.file.Close()
+		// The raw socket has to take all again.
+		_ = outer.rc.Control(func(raw uintptr) { _ = unix.SetsockoptInt(int(raw), unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0) })
 		return nil, err
 	}
 	return s, nil

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -20,6 +21,15 @@ import (
 	"github.com/wgbgp/wgbgp/internal/nstest"
 	"github.com/wgbgp/wgbgp/tgwconnect"
 )
+
+// withPrograms skips where the suite runs without eBPF (WGBGP_GRE_PLAIN=1).
+func withPrograms(t *testing.T) {
+	t.Helper()
+	userspaceOnly(t)
+	if os.Getenv(plainEnv) != "" {
+		t.Skip("concerns the programs")
+	}
+}
 
 // forward makes a namespace forward, as a gateway does; nil is the isolated one.
 func forward(t *testing.T, n *nstest.NS) {
@@ -139,32 +149,30 @@ func TestBulkTransferIsIntact(t *testing.T) {
 	}
 }
 
-// A merged packet must be cut as it was: the host behind us takes no larger
-// segments, and its path no larger packets.
+// A merged packet must be cut as it was: the host behind the far end takes no
+// larger segments, and its path no larger packets.
 func TestForwardedSegmentsKeepTheirSize(t *testing.T) {
-	userspaceOnly(t)
+	withPrograms(t)
 	if !nstest.Isolate(t) {
 		return
 	}
-	z := underlay(t)
+	z, host := underlay(t), nstest.New(t, "host")
 	segmentWire(t, nil, "eth0")
 	segmentWire(t, z, "eth0")
-	g := nstest.New(t, "g") // the gateway under test is here, its neighbor is us
-	nstest.Veth(t, g, "lan0", []string{"10.1.0.1/24", "fd00:a::1/64"}, z, "lan0", []string{"10.1.0.2/24", "fd00:a::2/64"})
-	_ = g
+	nstest.Veth(t, host, "lan0", []string{"10.1.0.1/24", "fd00:a::1/64"}, z, "lan0", []string{"10.1.0.2/24", "fd00:a::2/64"})
+	forward(t, nil)
+	forward(t, z)
 	m := newManager(t)
 	mustBeUp(t, apply(m, false, tunnel4()))
 	mustBeUp(t, startHelper(t, z, "manager").ask(applyRequest{Want: []tgwconnect.Tunnel{far(tunnel4())}}))
-	forward(t, nil)
-	forward(t, z)
 	z.Run(t, "ip", "link", "set", "lan0", "mtu", "1300")
-	g.Run(t, "ip", "link", "set", "lan0", "mtu", "1300")
-	g.Run(t, "ip", "route", "add", "default", "via", "10.1.0.2")
-	g.Run(t, "ip", "route", "add", "default", "via", "fd00:a::2")
+	host.Run(t, "ip", "link", "set", "lan0", "mtu", "1300")
+	host.Run(t, "ip", "route", "add", "default", "via", "10.1.0.2")
+	host.Run(t, "ip", "route", "add", "default", "via", "fd00:a::2")
 	nstest.Run(t, "ip", "route", "add", "10.1.0.0/24", "via", "169.254.100.2")
 	nstest.Run(t, "ip", "route", "add", "fd00:a::/64", "via", "fd00:100::2")
-	transfer(t, g, "10.1.0.1", 4<<20)
-	transfer(t, g, "fd00:a::1", 4<<20)
+	transfer(t, host, "10.1.0.1", 4<<20)
+	transfer(t, host, "fd00:a::1", 4<<20)
 	if n := bySegments(t, m, "gre1"); n < 2*(4<<20)/1300 {
 		t.Errorf("%d packets sent by the program, want all segments of twice 4 MiB", n)
 	}
@@ -190,7 +198,7 @@ func TestWithoutForwardingPacketsTakeTheOtherWay(t *testing.T) {
 
 // The routes and the rules of the host are obeyed with the next packet.
 func TestSendingFollowsRoutesAndMark(t *testing.T) {
-	userspaceOnly(t)
+	withPrograms(t)
 	if !nstest.Isolate(t) {
 		return
 	}
@@ -231,7 +239,7 @@ func packets(t *testing.T, n *nstest.NS, dev string) (count int) {
 }
 
 func TestOuterFragmentsArePutTogether(t *testing.T) {
-	userspaceOnly(t)
+	withPrograms(t)
 	if !nstest.Isolate(t) {
 		return
 	}
@@ -258,7 +266,7 @@ func TestOuterFragmentsArePutTogether(t *testing.T) {
 }
 
 func TestProgramEndsWithTheProcess(t *testing.T) {
-	userspaceOnly(t)
+	withPrograms(t)
 	if !nstest.Isolate(t) {
 		return
 	}
@@ -286,18 +294,24 @@ func TestProgramEndsWithTheProcess(t *testing.T) {
 }
 
 func TestNothingLeavesAroundIPsec(t *testing.T) {
-	userspaceOnly(t)
+	withPrograms(t)
 	if !nstest.Isolate(t) {
 		return
 	}
 	underlay(t)
-	if out, err := exec.Command("ip", "xfrm", "policy", "add", "dst", "10.0.0.9/32", "dir", "out", "action", "block").CombinedOutput(); err != nil {
-		t.Skipf("the kernel has no IPsec: %s", strings.TrimSpace(string(out)))
-	}
 	m := newManager(t)
-	mustBeUp(t, apply(m, false, tunnel4()))
-	if m.user["gre1"].off.counters != nil {
-		t.Error("the sending program is attached on a host with IPsec policies")
+	policy := []string{"ip", "xfrm", "policy", "add", "dst", "10.0.0.9/32", "dir", "out", "action", "block"}
+	for _, want := range []bool{true, false} {
+		mustBeUp(t, apply(m, false, tunnel4()))
+		m.mu.Lock()
+		got := m.user["gre1"].off.counters != nil
+		m.mu.Unlock()
+		if got != want {
+			t.Errorf("sending program attached: got %v, want %v", got, want)
+		}
+		if out, err := exec.Command(policy[0], policy[1:]...).CombinedOutput(); err != nil && want {
+			t.Skipf("the kernel has no IPsec: %s", strings.TrimSpace(string(out)))
+		}
 	}
 }
 

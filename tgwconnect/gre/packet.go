@@ -10,6 +10,9 @@ import (
 // a TUN put before each packet (virtio 1.2, 5.1.6).
 const virtioLen = 10
 
+// linkLen is room for a link header, in bytes; Ethernet's has 14.
+const linkLen = 64
+
 // virtioHeader says what is unfinished in a packet: its division into
 // segments, its inner checksum.
 type virtioHeader struct {
@@ -82,7 +85,7 @@ func (u *userTunnel) newUnpacker(s *packetSocket) *unpacker {
 	r := &unpacker{u: u, in: newReceiver(s.rc, func() {})}
 	r.in.wantControl()
 	for i := range r.bufs {
-		r.bufs[i] = make([]byte, virtioLen+bufLen)
+		r.bufs[i] = make([]byte, virtioLen+linkLen+bufLen)
 		r.in.set(i, r.bufs[i])
 	}
 	return r

@@ -35,7 +35,9 @@ func (m *Manager) start() error {
 func (u *userTunnel) start() {
 	u.wg.Go(u.runTransmit)
 	u.wg.Go(u.runReceive)
-	u.wg.Go(u.runUnpack)
+	if u.off.in != nil {
+		u.wg.Go(u.runUnpack)
+	}
 }
 
 // poke asks run to look again; it never waits.
