@@ -192,6 +192,7 @@ func (c *crowd) changesOfOne(t *testing.T) {
 		}
 		return nil
 	})
+	favor(t)
 	load.mark()
 	before := c.peersNow(t)
 	if len(before) < crowdPeers {

@@ -39,6 +39,7 @@ func TestAC02_AC05_ThousandChangesOfAllowedIPsLoseNothing(t *testing.T) {
 	}
 	reach(t, l, "routed")
 	atTGW(t, l, 20*time.Second, s.Net4, "gw1")
+	favor(t)
 
 	var learned []netip.Prefix
 	for i := range count {

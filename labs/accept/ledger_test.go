@@ -49,6 +49,7 @@ func TestAC03_AC04_AC08_AC32_PrefixesOfTwoRoutersOnOneInterface(t *testing.T) {
 	}
 	needDaemons(t)
 	r := newRing(t)
+	favor(t)
 	t.Run("AC04_WithdrawnRouteLeavesNothing", r.withdrawnLeavesNothing)
 	t.Run("AC03_BestPathMovesUnderACoveringPrefix", r.bestPathMoves)
 	t.Run("AC08_ForbiddenPrefixesStayOutside", r.forbidden)
