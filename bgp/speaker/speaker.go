@@ -81,7 +81,7 @@ type Speaker struct {
 	model   model                     // what the installed policies say
 	silent  map[netip.Prefix]struct{} // withdrawn paths still held by GoBGP, see forget
 	wedge   wedge
-	seen    atomic.Uint64 // events taken by the watcher, see engineLog
+	seen    atomic.Uint64 // events taken by the watcher; nobody acts on it, see engineLog
 
 	// mu guards what the watcher writes. It is never held over a call into
 	// GoBGP or the sink.
@@ -218,10 +218,18 @@ func (s *Speaker) Stop(orderly bool) error {
 // engineLog passes GoBGP's warnings on as debug messages: what matters to an
 // operator is logged by this package with stable keys.
 //
-// It also gives the memory model an edge that GoBGP lacks: its watcher reads
-// the stale flag of a path that its session later writes (RFC 4724), with
-// nothing in between that orders the two. The watcher ends every event with a
-// write to seen, and the session asks Enabled before it writes.
+// It also carries seen, for the race detector's sake only. GoBGP v4.8.0 has a data
+// race that can not be mended from here: when a session with graceful restart
+// ends, its goroutine writes the stale flag of every path the neighbor sent
+// (AdjRib.StaleAll; a clone shares the flag with its original), while the watcher
+// may be turning one of these paths into an event, which reads the flag
+// (toPathApiUtil), and no lock is common to both. The watcher ends every event
+// with a write to seen and the session's goroutine, which logs the loss before it
+// writes, reads it in Enabled: events handled by then are ordered before the
+// write and not reported. An event still in the queue at that moment remains a
+// true race, on one bool. Nothing in this package reads the flag that GoBGP
+// hands out (apiutil.Path.Stale): stale paths are known from the session's end
+// and End-of-RIB alone (adjin.go), so the race can not change an outcome.
 type engineLog struct {
 	slog.Handler
 	level slog.Leveler
