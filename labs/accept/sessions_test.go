@@ -47,6 +47,7 @@ func sessionsLab(t *testing.T) (*gwlab.Lab, *gwlab.GatewayHost) {
 			{Name: "berlin", BGP: gwlab.BGPBIRD},
 			{Name: "oslo", Keepalive: 5},
 			{Name: "mute", BGP: gwlab.BGPRouter},
+			rawSite("raw", 65105, 105),
 		},
 	})
 	return l, l.Gateways[0]
@@ -203,6 +204,7 @@ func TestAC20_SessionsWithFRRAndBIRD(t *testing.T) {
 	})
 
 	t.Run("s07_PasswordAndTTL", func(t *testing.T) { passwordAndTTL(t, l, g) })
+	t.Run("s13_MalformedUpdates", func(t *testing.T) { malformed(t, l, g, "raw", netip.MustParseAddr("172.20.1.15"), 65105) })
 	t.Run("s11_MaxPrefixEndsOneSessionOnly", func(t *testing.T) { maxPrefix(t, l, g, atParis) })
 
 	t.Run("AC20_NextHopsOnTheWireToTheEnd", func(t *testing.T) {
