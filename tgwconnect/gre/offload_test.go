@@ -352,3 +352,79 @@ func putAuxdata(r *receiver, i, offset int) {
 	c[0], c[8], c[9], c[12] = byte(unix.CmsgLen(20)), byte(unix.SOL_PACKET&0xff), byte(unix.SOL_PACKET>>8), unix.PACKET_AUXDATA
 	c[unix.CmsgLen(0)+14] = byte(offset)
 }
+
+// Outer headers do not tell which way a packet was sent.
+func TestProgramWritesTheHeadersOfTheOtherPath(t *testing.T) {
+	withPrograms(t)
+	if !nstest.Isolate(t) {
+		return
+	}
+	z := underlay(t)
+	forward(t, nil)
+	forward(t, z)
+	tap := -1
+	z.Do(t, func() {
+		var err error
+		if tap, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, int(beHalf(unix.ETH_P_ALL))); err != nil {
+			t.Error(err)
+			return
+		}
+		tv := unix.NsecToTimeval(int64(3 * time.Second))
+		_ = unix.SetsockoptTimeval(tap, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)
+	})
+	defer func() { _ = unix.Close(tap) }()
+	// capture returns the outer headers of an echo request of the class.
+	capture := func(dst, class string) []byte {
+		_ = exec.Command("ping", "-c1", "-W0.1", "-s", "1000", "-Q", class, dst).Run() // nobody answers
+		buf := make([]byte, 1<<16)
+		for {
+			n, err := unix.Read(tap, buf)
+			if err != nil {
+				t.Fatalf("no packet to %s: %v", dst, err)
+			}
+			switch {
+			case n > 1000 && buf[0] == 0x45 && buf[9] == 47:
+				if internetSum(buf[:outerLen]) != 0xffff {
+					t.Errorf("to %s: outer header checksum is wrong: %x", dst, buf[:outerLen])
+				}
+				clear(buf[4:6])   // identification: any, RFC 6864 4.1
+				clear(buf[10:12]) // its checksum
+				return bytes.Clone(buf[:headLen])
+			case n > 1000 && buf[0]>>4 == 6 && buf[6] == 47:
+				return bytes.Clone(buf[:ip6Len+greLen])
+			}
+		}
+	}
+	for _, dst := range []string{"169.254.100.2", "fd00:100::2", "169.254.101.2", "fd00:101::2"} {
+		var heads [2][]byte
+		for i, plain := range []bool{true, false} {
+			m, err := New(Options{PlainSockets: plain})
+			if err != nil {
+				t.Fatal(err)
+			}
+			four, six := tunnel4(), tunnel6()
+			four.TTL, six.TTL = 33, 44
+			mustBeUp(t, apply(m, false, four, six))
+			nstest.Eventually(t, 5*time.Second, func() error { return carrier(t, "gre1", "gre6") })
+			heads[i] = capture(dst, "0xb9") // expedited forwarding, ECT(1)
+			if n := bySegments(t, m, "gre1") + bySegments(t, m, "gre6"); (n == 0) != plain {
+				t.Errorf("to %s, plain %v: %d packets sent by the programs", dst, plain, n)
+			}
+			_ = m.Close()
+		}
+		if !bytes.Equal(heads[0], heads[1]) {
+			t.Errorf("to %s:\nprogram %x\nplain   %x", dst, heads[1], heads[0])
+		}
+	}
+}
+
+// carrier says whether the kernel has taken notice that devices are attached.
+func carrier(t *testing.T, devs ...string) error {
+	t.Helper()
+	for _, d := range devs {
+		if out := nstest.Run(t, "ip", "-o", "link", "show", d); strings.Contains(out, "NO-CARRIER") || strings.Contains(out, "qdisc noop ") {
+			return fmt.Errorf("%s", out)
+		}
+	}
+	return nil
+}
