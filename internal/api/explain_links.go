@@ -179,10 +179,14 @@ func (x *explainer) announced() {
 	}
 	var ev []string
 	listening := 0
+	tgw, tgwListens := false, false
 	for _, name := range to {
 		n := find(x.view.Neighbors, func(n *Neighbor) bool { return n.Name == name })
+		isTGW := n != nil && n.Kind == "tgw"
+		tgw = tgw || isTGW
 		if n != nil && n.State == "Established" {
 			listening++
+			tgwListens = tgwListens || isTGW
 		} else if n != nil {
 			ev = append(ev, join(name+" is in state "+n.State, n.LossReason))
 		}
@@ -193,6 +197,10 @@ func (x *explainer) announced() {
 	}
 	if listening == 0 {
 		x.step(StepAnnounced, false, "no-audience", text+", and none of them is Established", ev...)
+		return
+	}
+	if tgw && !tgwListens { // other sites may hear it, those behind the TGW do not
+		x.step(StepAnnounced, false, "no-audience", text+", and no session to the TGW is Established", ev...)
 		return
 	}
 	x.step(StepAnnounced, true, "", text, ev...)

@@ -63,6 +63,14 @@ func TestExplainNamesTheFirstBrokenLink(t *testing.T) {
 		{"our own echo is no answer", "192.0.2.1", func(w *world) {
 			w.Refused = []api.RefusedPath{{Neighbor: "paris", Rejected: api.Rejected{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Reason: "own-asn"}}}
 		}, api.StepRIB, "no neighbor has sent it"},
+		{"TGW away, another site listens", "10.1.2.3", func(w *world) {
+			for i := range w.Neighbors {
+				if w.Neighbors[i].Kind == "tgw" {
+					w.Neighbors[i].State = "Active"
+				}
+			}
+			w.rib("10.1.0.0/16").AnnouncedTo = append(w.rib("10.1.0.0/16").AnnouncedTo, "paris")
+		}, api.StepAnnounced, "TGW"},
 		{"other length", "10.1.0.0/17", func(*world) {}, api.StepRIB, "no neighbor has sent it"},
 		{"route missing", "10.1.2.3", func(w *world) { w.Routes = nil }, api.StepRoute, "no unicast route"},
 		{"route failed", "10.1.2.3", func(w *world) {
