@@ -44,7 +44,7 @@ func (l *loader) build() *ha.Config {
 	}
 	for _, t := range d.Connect {
 		c.Connect = append(c.Connect, t.build(d.Gateway.ASN))
-		c.Neighbors = append(c.Neighbors, t.neighbors()...)
+		c.Neighbors = append(c.Neighbors, t.neighbors(d.FIB.VRF != "")...)
 	}
 	for _, n := range d.Neighbor {
 		c.Neighbors = append(c.Neighbors, n.build())
@@ -195,14 +195,15 @@ func (c *connectDoc) build(asn uint32) tgwconnect.ConnectPeer {
 }
 
 // neighbors are the two sessions of a Connect peer. AWS requires both, with
-// eBGP multihop TTL 2, and has no graceful restart and no MD5.
-func (c *connectDoc) neighbors() []bgp.Neighbor {
+// eBGP multihop TTL 2, and has no graceful restart and no MD5. In a VRF, which the
+// tunnel is then in too, only a socket bound to the tunnel sees its addresses.
+func (c *connectDoc) neighbors(inVRF bool) []bgp.Neighbor {
 	four, six := c.blocks()
 	var out []bgp.Neighbor
 	for i, speaker := range c.speakers() {
 		n := bgp.Neighbor{
 			Name: c.Name + "/" + strconv.Itoa(i+1), Kind: bgp.KindTGW, Group: c.Name,
-			Address: speaker, LocalAddress: tgwconnect.Host(four, 1).Addr(), Device: c.Device,
+			Address: speaker, LocalAddress: tgwconnect.Host(four, 1).Addr(), Device: c.Device, BindDevice: inVRF,
 			RemoteASN: bgp.ASN(c.TGWASN), MultihopTTL: 2,
 			HoldTime: c.HoldTime, Keepalive: c.Keepalive, ConnectRetry: c.ConnectRetry,
 			IPv4: true, MaxPrefixes: c.MaxPrefixes, Export: true,

@@ -238,6 +238,17 @@ func TestMarkReachesDevices(t *testing.T) {
 	}
 }
 
+func TestSessionsToATGWAreBoundToTheTunnelInAVRF(t *testing.T) {
+	const connect = "[[tgw-connect]]\nname = \"tgw\"\nlocal = \"10.0.0.5\"\nremote = \"10.0.0.6\"\ninside = [\"169.254.6.0/29\"]\ntgw-asn = 64512\n"
+	for vrf, want := range map[string]bool{"": false, "blue": true} {
+		for _, n := range mustLoad(t, baseText+connect+"[fib]\nvrf = \""+vrf+"\"\n").Core.Neighbors {
+			if n.BindDevice != want || n.Device == "" {
+				t.Errorf("VRF %q: neighbor %s: device %q, bound %v; want bound %v", vrf, n.Name, n.Device, n.BindDevice, want)
+			}
+		}
+	}
+}
+
 func TestOrderInTheFileMeansNothing(t *testing.T) {
 	lyon := strings.NewReplacer("paris", "lyon", "10.255.0.2", "10.255.0.3", "fd77::2", "fd77::3", "10.1.0.0", "10.2.0.0",
 		"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=", "gN65BkIKy1eCE9pP1wdc8ROUtkHLF2PfAqYdyYBz6EA=").Replace(parisText)
