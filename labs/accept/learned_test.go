@@ -89,7 +89,8 @@ func TestAC02_AC05_ThousandChangesOfAllowedIPsLoseNothing(t *testing.T) {
 		t.Errorf("AC-5: %s", r)
 	}
 	if t.Failed() {
-		t.Logf("dropped for lack of room:\n%s", drops(l))
+		n, text := drops(l)
+		t.Logf("%d dropped for lack of room:\n%s", n, text)
 	}
 }
 
