@@ -93,7 +93,7 @@ func TestAC20_SessionsWithFRRAndBIRD(t *testing.T) {
 	t.Run("s01_RoutesOfSitesArriveEverywhere", func(t *testing.T) {
 		for _, s := range []*gwlab.SiteHost{paris, berlin, oslo} {
 			for _, p := range []netip.Prefix{s.Net4, s.Net6} {
-				nstest.Eventually(t, 30*time.Second, func() error { return tgwHops(l, p, only(p, insideTGW4, insideTGW6)) })
+				nstest.Eventually(t, time.Minute, func() error { return tgwHops(l, p, only(p, insideTGW4, insideTGW6)) })
 			}
 		}
 		t.Logf("figure: s01 all sites at the TGW %.2f s after a cold start", time.Since(begun).Seconds())

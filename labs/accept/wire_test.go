@@ -141,12 +141,22 @@ type stream struct {
 }
 
 func (s *stream) add(seq uint32, data []byte) (out [][]byte) {
-	if d := s.next - seq; d > 0 && d < 1<<31 { // repeated
+	marker := bytes.Repeat([]byte{0xff}, 16)
+	switch d := s.next - seq; {
+	case d > 0 && d < 1<<31: // repeated
 		data = data[min(int(d), len(data)):]
+	case d != 0: // the capture missed something: go on at the next message
+		s.buf, s.next = nil, seq
+		i := bytes.Index(data, marker)
+		if i < 0 {
+			i = len(data)
+		}
+		s.next += uint32(i)
+		data = data[i:]
 	}
 	s.next += uint32(len(data))
 	s.buf = append(s.buf, data...)
-	for len(s.buf) >= 19 && bytes.Equal(s.buf[:16], bytes.Repeat([]byte{0xff}, 16)) {
+	for len(s.buf) >= 19 && bytes.Equal(s.buf[:16], marker) {
 		n := int(binary.BigEndian.Uint16(s.buf[16:]))
 		if n < 19 || len(s.buf) < n {
 			break
