@@ -87,9 +87,9 @@ func (f *FRR) Vtysh(commands ...string) (string, error) {
 	return out, err
 }
 
-// waitFor tries until the program answers, ends, or ten seconds have passed.
+// waitFor tries until the program answers, ends, or thirty seconds have passed.
 func waitFor(p *netlab.Process, try func() error) error {
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for {
 		err := try()
 		if err == nil {
