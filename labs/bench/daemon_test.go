@@ -16,28 +16,36 @@ import (
 	"github.com/wgbgp/wgbgp/labs/node"
 )
 
-var daemon, cli string
+// built is the directory of the programs, removed at the end; empty: none.
+var built string
 
 func TestMain(m *testing.M) {
 	node.Main()
-	os.Exit(func() int {
-		// The isolated copy of a test gets the programs from its parent.
-		if daemon, cli = os.Getenv("WGBGP_TEST_DAEMON"), os.Getenv("WGBGP_TEST_CLI"); daemon == "" {
-			dir, err := os.MkdirTemp("", "wgbgp-programs-")
-			if err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				return 1
-			}
-			defer func() { _ = os.RemoveAll(dir) }()
-			if daemon, cli, err = gwlab.BuildPrograms(dir); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				return 1
-			}
-			_ = os.Setenv("WGBGP_TEST_DAEMON", daemon)
-			_ = os.Setenv("WGBGP_TEST_CLI", cli)
-		}
-		return m.Run()
-	}())
+	code := m.Run()
+	if built != "" {
+		_ = os.RemoveAll(built)
+	}
+	os.Exit(code)
+}
+
+// buildPrograms is for the tests that run the daemon, before they are isolated:
+// the isolated copy of a test gets the programs from its parent. Other tests do
+// without, since a benchmark may run at real-time priority and a compiler must not.
+func buildPrograms(t testing.TB) {
+	t.Helper()
+	if os.Getenv("WGBGP_TEST_DAEMON") != "" {
+		return
+	}
+	var err error
+	if built, err = os.MkdirTemp("", "wgbgp-programs-"); err != nil {
+		t.Fatal(err)
+	}
+	daemon, cli, err := gwlab.BuildPrograms(built)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = os.Setenv("WGBGP_TEST_DAEMON", daemon)
+	_ = os.Setenv("WGBGP_TEST_CLI", cli)
 }
 
 const (
@@ -60,7 +68,7 @@ name = "lan"
 // under the heartbeat, a TGW, and a neighbor that is a stopwatch.
 func startLab(t testing.TB) (*gwlab.Lab, *rawPeer) {
 	t.Helper()
-	spec := gwlab.Spec{Daemon: daemon, CLI: cli, Gateways: []gwlab.Gateway{{Name: "gw1", TOML: rawConfig}}}
+	spec := gwlab.Spec{Daemon: os.Getenv("WGBGP_TEST_DAEMON"), CLI: os.Getenv("WGBGP_TEST_CLI"), Gateways: []gwlab.Gateway{{Name: "gw1", TOML: rawConfig}}}
 	for i := range labSites {
 		spec.Sites = append(spec.Sites, gwlab.Site{Name: fmt.Sprintf("site%02d", i), Tables: probe})
 	}
@@ -155,6 +163,7 @@ const (
 )
 
 func TestIdleDaemonIsSmall(t *testing.T) {
+	buildPrograms(t)
 	if !nstest.Isolate(t) {
 		return
 	}
@@ -174,6 +183,7 @@ func TestIdleDaemonIsSmall(t *testing.T) {
 // socket of a neighbor; both instants from one clock. What the API takes is
 // part of the figure. Then what it costs to run and do nothing.
 func BenchmarkDaemon(b *testing.B) {
+	buildPrograms(b)
 	if !nstest.Isolate(b) {
 		return
 	}
