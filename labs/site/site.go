@@ -198,6 +198,11 @@ func (t Tunnel) address() error {
 			return fmt.Errorf("address %s: %w", p, err)
 		}
 	}
+	// The default of 500 is half a second of a lab's traffic, and on a busy
+	// machine this process may have to wait longer than that.
+	if err := netlink.LinkSetTxQLen(link, 10000); err != nil {
+		return err
+	}
 	return netlink.LinkSetUp(link)
 }
 

@@ -55,8 +55,21 @@ func (s *story) expect(what string, ok bool) {
 	fmt.Fprintf(s.out, "          %-6s %s\n", mark, what)
 }
 
-// settle gives the packets sent last the time to arrive.
-func (s *story) settle() { s.pause(300 * time.Millisecond) }
+// settle returns now, after the packets sent until now had the time to arrive:
+// until all of them did, two seconds at most.
+func (s *story) settle() (now time.Time) {
+	now = time.Now()
+	s.pause(100 * time.Millisecond)
+	_ = gwlab.Eventually(2*time.Second, func() error { // what did not arrive is counted by the caller
+		for _, st := range s.streams {
+			if r := st.Report(now.Add(-50*time.Millisecond), now); r.Lost > 0 && s.interrupted.Err() == nil {
+				return fmt.Errorf("%d under way", r.Lost)
+			}
+		}
+		return nil
+	})
+	return now
+}
 
 // pause lets packets flow for a while: the demo measures them meanwhile.
 func (s *story) pause(d time.Duration) {
@@ -66,11 +79,8 @@ func (s *story) pause(d time.Duration) {
 	}
 }
 
-// underWay is how long a packet may take before it counts as lost.
-const underWay = 200 * time.Millisecond
-
 func (s *story) report(from, to time.Time, stream int) traffic.Report {
-	return s.streams[stream].Report(from, to.Add(-underWay))
+	return s.streams[stream].Report(from, to)
 }
 
 // loss prints what a stream lost in a period.
