@@ -78,9 +78,11 @@ func serve(file string, cfg *configs.Config, warnings configs.Problems, stderr i
 // signals follows the operator: SIGHUP reloads, SIGTERM and SIGINT leave in
 // order, a second one at once.
 func signals(ctx context.Context, stop context.CancelFunc, l *loop, b *backend, fatal <-chan error) error {
-	c := make(chan os.Signal, 4)
-	signal.Notify(c, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
-	defer signal.Stop(c)
+	reload, end := make(chan os.Signal, 1), make(chan os.Signal, 2)
+	signal.Notify(reload, syscall.SIGHUP)
+	signal.Notify(end, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(reload)
+	defer signal.Stop(end)
 	defer stop()
 	for {
 		select {
@@ -88,13 +90,11 @@ func signals(ctx context.Context, stop context.CancelFunc, l *loop, b *backend, 
 			return nil
 		case err := <-fatal:
 			return err
-		case s := <-c:
-			if s == syscall.SIGHUP {
-				_, _ = b.Reload(ctx)
-				continue
-			}
+		case <-reload:
+			_, _ = b.Reload(ctx)
+		case <-end:
 			_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
-			l.leave(ctx, c)
+			l.leave(ctx, end)
 			return nil
 		}
 	}
