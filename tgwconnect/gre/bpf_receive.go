@@ -106,5 +106,5 @@ func receiveFilter(t tgwconnect.Tunnel, fast bool) *ebpf.ProgramSpec {
 		asm.Mov.Imm(asm.R0, onFast).WithSymbol("fast"),
 		asm.Return(),
 	)
-	return &ebpf.ProgramSpec{Name: "wgbgp_gre_recv", Type: ebpf.SocketFilter, Instructions: p, License: programLicense}
+	return &ebpf.ProgramSpec{Name: "wgbgp_gre_recv", Type: ebpf.SocketFilter, Instructions: p, License: "Apache-2.0"}
 }
