@@ -52,8 +52,14 @@ var Promises = []Promise{
 	{Measure: "the same, next hop in use elsewhere, IPv4", Bench: "LoseECMPMember/IPv4/nexthop_still_used=true", Unit: "ns/op", Show: "ms", Scale: 1e-6, Limit: 5, Peer: "ms_lost_max", PeerFmt: "longest %.2f ms"},
 	{Measure: "the same, next hop in use elsewhere, IPv6", Bench: "LoseECMPMember/IPv6/nexthop_still_used=true", Unit: "ns/op", Show: "ms", Scale: 1e-6, Limit: 5, Peer: "ms_lost_max", PeerFmt: "longest %.2f ms"},
 
-	{Measure: "userspace GRE beside wireguard-go, one TCP flow, MTU 1500", Bench: "GREvsWireGuard/MTU1500", Unit: "x_wireguard", Show: "x", Limit: 1, AtLeast: true, Peer: "gre_Gbit/s", PeerFmt: "GRE %.2f Gbit/s"},
-	{Measure: "the same, MTU 9000", Bench: "GREvsWireGuard/MTU9000", Unit: "x_wireguard", Show: "x", Limit: 1, AtLeast: true, Peer: "gre_Gbit/s", PeerFmt: "GRE %.2f Gbit/s"},
+	{Measure: "userspace GRE beside wireguard-go, MTU 1500, whole segments on the wire", Bench: "GREvsWireGuard/MTU1500/whole/offload", Unit: "x_wireguard", Show: "x", Limit: 1, AtLeast: true, Peer: "gre_Gbit/s", PeerFmt: "GRE %.2f Gbit/s"},
+	{Measure: "userspace GRE beside wireguard-go, MTU 1500, whole segments on the wire, without eBPF", Bench: "GREvsWireGuard/MTU1500/whole/plain", Unit: "x_wireguard", Show: "x", Limit: 1, AtLeast: true, Peer: "gre_Gbit/s", PeerFmt: "GRE %.2f Gbit/s"},
+	{Measure: "userspace GRE beside wireguard-go, MTU 1500, card without offload", Bench: "GREvsWireGuard/MTU1500/segments/offload", Unit: "x_wireguard", Show: "x", Limit: 1, AtLeast: true, Peer: "gre_Gbit/s", PeerFmt: "GRE %.2f Gbit/s"},
+	{Measure: "userspace GRE beside wireguard-go, MTU 1500, card without offload, without eBPF", Bench: "GREvsWireGuard/MTU1500/segments/plain", Unit: "x_wireguard", Show: "x", Limit: 1, AtLeast: true, Peer: "gre_Gbit/s", PeerFmt: "GRE %.2f Gbit/s"},
+	{Measure: "userspace GRE beside wireguard-go, MTU 9000, whole segments on the wire", Bench: "GREvsWireGuard/MTU9000/whole/offload", Unit: "x_wireguard", Show: "x", Limit: 1, AtLeast: true, Peer: "gre_Gbit/s", PeerFmt: "GRE %.2f Gbit/s"},
+	{Measure: "userspace GRE beside wireguard-go, MTU 9000, whole segments on the wire, without eBPF", Bench: "GREvsWireGuard/MTU9000/whole/plain", Unit: "x_wireguard", Show: "x", Limit: 1, AtLeast: true, Peer: "gre_Gbit/s", PeerFmt: "GRE %.2f Gbit/s"},
+	{Measure: "userspace GRE beside wireguard-go, MTU 9000, card without offload", Bench: "GREvsWireGuard/MTU9000/segments/offload", Unit: "x_wireguard", Show: "x", Limit: 1, AtLeast: true, Peer: "gre_Gbit/s", PeerFmt: "GRE %.2f Gbit/s"},
+	{Measure: "userspace GRE beside wireguard-go, MTU 9000, card without offload, without eBPF", Bench: "GREvsWireGuard/MTU9000/segments/plain", Unit: "x_wireguard", Show: "x", Limit: 1, AtLeast: true, Peer: "gre_Gbit/s", PeerFmt: "GRE %.2f Gbit/s"},
 
 	{Measure: "verdict to UPDATE on the wire, median, site withdrawn", Bench: "Daemon", Unit: "ms-withdraw-p50", Show: "ms", Limit: 5, Peer: "trials", PeerFmt: "%.0f trials"},
 	{Measure: "the same, p99", Bench: "Daemon", Unit: "ms-withdraw-p99", Show: "ms", Limit: 20, Peer: "ms-withdraw-max", PeerFmt: "longest %.1f ms"},
