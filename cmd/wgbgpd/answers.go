@@ -134,10 +134,7 @@ func mute(n *bgp.Neighbor) bool { return n.Import == nil || len(n.Import.Allow) 
 
 // Neighbors lists the BGP sessions by name.
 func (b *backend) Neighbors(ctx context.Context) ([]api.Neighbor, error) {
-	fresh := map[string]bgp.NeighborState{}
-	for _, s := range b.gateway.speaker.States() {
-		fresh[s.Name] = s
-	}
+	fresh := b.sessions()
 	errs := b.gateway.neighborErrors()
 	return read(ctx, b, func(c *ha.Core, now time.Time) []api.Neighbor {
 		var out []api.Neighbor
@@ -150,6 +147,16 @@ func (b *backend) Neighbors(ctx context.Context) ([]api.Neighbor, error) {
 		}
 		return out
 	})
+}
+
+// sessions is every session with the counters of this moment, by name: the core
+// hears only of changes of state.
+func (b *backend) sessions() map[string]bgp.NeighborState {
+	out := map[string]bgp.NeighborState{}
+	for _, s := range b.gateway.speaker.States() {
+		out[s.Name] = s
+	}
+	return out
 }
 
 func neighbor(n *bgp.Neighbor, s bgp.NeighborState, own bgp.ASN, now time.Time, failure string) api.Neighbor {
@@ -204,6 +211,7 @@ func connectHint(n *bgp.Neighbor, s bgp.NeighborState) string {
 
 // Peers lists WireGuard peers by name, foreign ones last.
 func (b *backend) Peers(ctx context.Context) ([]api.Peer, error) {
+	sessions := b.sessions()
 	return read(ctx, b, func(c *ha.Core, now time.Time) []api.Peer {
 		devices := map[string]ha.DeviceView{}
 		var foreign []api.Peer
@@ -217,13 +225,16 @@ func (b *backend) Peers(ctx context.Context) ([]api.Peer, error) {
 		}
 		var out []api.Peer
 		for _, v := range c.Sites(now, "") {
-			out = append(out, peer(c, v, devices[v.Config.Device], now))
+			p := peer(v, devices[v.Config.Device], now)
+			st := sessions[v.Config.Neighbor]
+			p.PrefixesIn, p.PrefixesOut = int(st.Accepted), int(st.Announced)
+			out = append(out, p)
 		}
 		return append(out, foreign...)
 	})
 }
 
-func peer(c *ha.Core, v ha.SiteView, d ha.DeviceView, now time.Time) api.Peer {
+func peer(v ha.SiteView, d ha.DeviceView, now time.Time) api.Peer {
 	s := v.Config
 	p := api.Peer{
 		Name: s.Name, PublicKey: s.Peer.Key.String(), Interface: s.Device, Backend: string(d.Applied.Backend), Mode: string(s.Mode),
@@ -252,9 +263,6 @@ func peer(c *ha.Core, v ha.SiteView, d ha.DeviceView, now time.Time) api.Peer {
 		if k.RTT > 0 {
 			p.RTTMillis = float64(k.RTT) / float64(time.Millisecond)
 		}
-	}
-	if _, st, ok := c.Neighbor(s.Neighbor); ok {
-		p.PrefixesIn, p.PrefixesOut = int(st.Accepted), int(st.Announced)
 	}
 	for _, x := range v.Prefixes {
 		a := api.AllowedIP{Prefix: x.Prefix, Source: source(x.Learned), InPlace: x.InPlace}
