@@ -71,8 +71,8 @@ benchmarks: setup
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -p 1 -timeout 60m $(PKGS)
 
 # Where a benchmark spends processor time and memory:
-# make profile PKG=./ha BENCH=PlanOneSiteChanges. A benchmark that runs in
-# namespaces of its own is profiled there.
+# make profile PKG=./ha BENCH=PlanOneSiteChanges. Of a benchmark that runs in
+# namespaces of its own only the outer process is seen.
 profile:
 	@labs/profile '$(PKG)' '$(BENCH)' '$(BENCHTIME)'
 
