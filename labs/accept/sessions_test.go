@@ -243,20 +243,22 @@ func checkNextHops(t *testing.T, ms []message, from, h4, h6 netip.Addr) (n int) 
 	return n
 }
 
-// firstUpdate is the time from Established, when the speaker has the other's
-// first KEEPALIVE, to the first UPDATE that announces something.
+// firstUpdate is the time to the first UPDATE that announces something, counted
+// from the speaker's first KEEPALIVE. That is a moment before Established, which
+// waits for the other's KEEPALIVE; a tunnel that forwards in the kernel shows the
+// capture only one direction.
 func firstUpdate(t *testing.T, ms []message, from netip.Addr) time.Duration {
 	t.Helper()
 	var up time.Time
 	for _, m := range ms {
 		switch {
-		case m.dst == from && m.typ == bgpKeepalive && up.IsZero():
+		case m.src == from && m.typ == bgpKeepalive && up.IsZero():
 			up = m.at
 		case m.src == from && m.typ == bgpUpdate && !up.IsZero() && len(parseUpdate(m.body).reach) > 0:
 			return m.at.Sub(up)
 		}
 	}
-	t.Fatalf("no UPDATE of %s in %d messages", from, len(ms))
+	t.Fatalf("no KEEPALIVE of %s and then an UPDATE in %d messages", from, len(ms))
 	return 0
 }
 
