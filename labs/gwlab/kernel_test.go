@@ -135,6 +135,35 @@ func withoutProbe(seen string) string {
 	return left.String()
 }
 
+// Tunnels, routes and sessions inside a VRF, the underlay outside.
+func TestKernelVRFHoldsTheWholeGateway(t *testing.T) {
+	if !nstest.Isolate(t) {
+		return
+	}
+	nstest.NeedLink(t, "wireguard")
+	nstest.NeedLink(t, "vrf", "table", "99")
+	l := start(t, Spec{
+		Gateways: []Gateway{{Name: "gw1", NotStarted: true, TOML: "[fib]\nvrf = \"blue\"\n"}},
+		Sites:    []Site{{Name: "static"}, {Name: "routed", BGP: BGPRouter, Open: true}},
+	})
+	g := l.Gateways[0]
+	if err := g.Host.RunAll("ip link add blue type vrf table 1186", "ip link set blue up"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.StartGateway(g); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range l.Sites {
+		reach(t, l, s.Name)
+	}
+	for _, device := range []string{"wg0", "wg-routed", "gre-tgw"} {
+		mustBeKernel(t, g, device, "master blue")
+	}
+	if out := run(t, g, "ip", "rule", "show"); strings.Contains(out, "lookup 1186") {
+		t.Errorf("want no policy rule into the VRF's table, got\n%s", out)
+	}
+}
+
 // throughGateway streams both ways and both families between the workload of
 // the TGW and another.
 func (l *Lab) throughGateway(t *testing.T, w Workload, rate int) []*traffic.Stream {
