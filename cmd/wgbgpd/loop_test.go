@@ -83,12 +83,15 @@ func TestGoodNewsWaitsForCompany(t *testing.T) {
 	runLoop(t, func(t *testing.T, l *loop, h *handed) {
 		l.inbox.put(session("east", bgp.StateEstablished), session("west", bgp.StateEstablished))
 		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
 		h.at, h.plans, h.began = nil, nil, time.Now()
 		for _, p := range []string{"10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16", "10.4.0.0/16"} {
 			l.inbox.put(learned(p))
 			time.Sleep(2 * time.Millisecond)
+			synctest.Wait()
 		}
 		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
 		if !slices.Equal(h.at, []time.Duration{10 * time.Millisecond}) {
 			t.Fatalf("plans at %v, want a single one 10ms after the first news", h.at)
 		}
@@ -102,9 +105,11 @@ func TestFailureIsPlannedForAtOnce(t *testing.T) {
 	runLoop(t, func(t *testing.T, l *loop, h *handed) {
 		l.inbox.put(session("east", bgp.StateEstablished), learned("10.1.0.0/16"))
 		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
 		h.at, h.plans, h.began = nil, nil, time.Now()
 		l.inbox.put(learned("10.2.0.0/16"))
 		time.Sleep(time.Millisecond)
+		synctest.Wait()
 		l.inbox.put(session("east", bgp.StateIdle))
 		synctest.Wait()
 		if !slices.Equal(h.at, []time.Duration{time.Millisecond}) {
@@ -117,10 +122,12 @@ func TestFactsThatChangeNothingMakeNoPlan(t *testing.T) {
 	runLoop(t, func(t *testing.T, l *loop, h *handed) {
 		l.inbox.put(session("east", bgp.StateEstablished))
 		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
 		n := len(h.plans)
 		for range 50 {
 			l.inbox.put(session("east", bgp.StateEstablished))
 			time.Sleep(time.Second)
+			synctest.Wait()
 		}
 		if len(h.plans) != n {
 			t.Errorf("got %d plans out of 50 facts that change nothing, want none", len(h.plans)-n)
@@ -133,6 +140,7 @@ func TestWatchdogSeesAnIdleLoopTurn(t *testing.T) {
 	runLoop(t, func(t *testing.T, l *loop, _ *handed) {
 		_ = l.ask(t.Context(), func(time.Time) { l.beat = func() { beats++ } })
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		_ = l.ask(t.Context(), func(time.Time) { l.beat = func() {} })
 	})
 	if beats < 9 {
@@ -166,12 +174,14 @@ func TestLeavingLowersPreferenceThenWithdraws(t *testing.T) {
 				look := func() { _ = l.ask(t.Context(), func(time.Time) { phases = append(phases, l.core.Drain()) }) }
 				go func() {
 					time.Sleep(time.Second)
+					synctest.Wait()
 					look()
 					if tt.hurry {
 						again <- syscall.SIGTERM
 						return
 					}
 					time.Sleep(3 * time.Second)
+					synctest.Wait()
 					look()
 				}()
 				l.leave(t.Context(), again)
