@@ -266,7 +266,7 @@ func (c *Core) Step(now time.Time, f Fact) {
 			c.dirty, c.urgent = true, c.urgent || !f.Up
 		}
 	case WireGuardApplied:
-		c.stepApplied(f)
+		c.stepApplied(now, f)
 	case RoutesApplied:
 		if f.Err != "" {
 			// The attempt as a whole failed: what was true before still is.
@@ -292,12 +292,19 @@ func (c *Core) Step(now time.Time, f Fact) {
 	}
 }
 
-func (c *Core) stepApplied(f WireGuardApplied) {
+func (c *Core) stepApplied(now time.Time, f WireGuardApplied) {
 	d := c.devices[f.Device]
 	if d == nil {
 		return
 	}
 	c.dirty = true
+	for _, k := range f.Added {
+		i, ok := slices.BinarySearchFunc(d.sites, k, func(s *siteState, k wg.Key) int { return s.cfg.Peer.Key.Compare(k) })
+		if ok {
+			d.sites[i].health.created(now, k)
+			c.judge(now, d.sites[i])
+		}
+	}
 	if f.Err != "" && f.Index != 0 && f.Index == d.applied.Index {
 		// The same interface is there but the attempt failed: what was true
 		// before still is.

@@ -153,6 +153,14 @@ func (h *health) peer(now time.Time, p *wg.PeerState) (moved bool) {
 	return moved
 }
 
+// created says that the peer began to exist just now. A handshake that the first
+// poll finds is then known to be new, and proves both directions at once.
+func (h *health) created(now time.Time, k wg.Key) {
+	if !h.tunnel.seen {
+		h.peer(now, &wg.PeerState{Key: k})
+	}
+}
+
 // armed reports whether any heartbeat check of the site is being sent.
 func (h *health) armed(now time.Time) bool {
 	for i := range h.list {

@@ -98,6 +98,9 @@ type Applied struct {
 	Index   int     // interface index, 0 when the interface does not exist
 	MTU     int
 	Err     string // the device as a whole failed; nothing below is to be trusted
+	// Added lists peers that did not exist before this attempt: their counters
+	// and their handshake began at zero.
+	Added []Key
 	// PeerErrors lists peers that could not be set, by key.
 	PeerErrors map[Key]string
 	// Failed lists allowed IPs that the plan wants and that are not in place.

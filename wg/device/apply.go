@@ -322,6 +322,7 @@ func (m *Manager) peers(d *dev, want *wg.Device, sweep bool, a *wg.Applied) {
 	errs := map[wg.Op]string{}
 	if len(delta.Ops) > 0 {
 		greet := m.withRestored(d, delta.Ops)
+		a.Added = added(delta.Ops)
 		if errs = m.write(d, delta.Ops, a); len(errs) > 0 {
 			delta = m.reread(d, peers, opts)
 		}
@@ -332,6 +333,16 @@ func (m *Manager) peers(d *dev, want *wg.Device, sweep bool, a *wg.Applied) {
 	}
 	a.Foreign = delta.Foreign
 	m.report(want, delta, errs, a)
+}
+
+// added lists the peers that are new.
+func added(ops []wg.Op) (keys []wg.Key) {
+	for i := range ops {
+		if ops[i].Kind == wg.OpAddPeer {
+			keys = append(keys, ops[i].Peer)
+		}
+	}
+	return keys
 }
 
 // moved lists the peers that got another endpoint.
