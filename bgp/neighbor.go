@@ -59,7 +59,12 @@ type Neighbor struct {
 	GracefulRestart bool          // RFC 4724; never toward TGW
 	RestartTime     time.Duration // only with GracefulRestart
 
-	MaxPrefixes uint32 // per family; reaching it costs the session (Cease 6/1); 0: no limit
+	// MaxPrefixes is how many prefixes the neighbor may hold with us, per family,
+	// accepted or not; one more costs the session (Cease 6/1, RFC 4486). Refused
+	// paths that hold our ASN are not counted: routers such as FRR send back what
+	// they were told. Of those it may hold as many as it could ever have been told,
+	// and a reserve. 0: no limit of either kind.
+	MaxPrefixes uint32
 
 	// Import is what may be learned. Nil learns nothing (RFC 8212).
 	Import *ImportPolicy

@@ -20,7 +20,12 @@ type session struct {
 	frame   bgp.ImportFrame
 	up      bool
 	adjIn   map[netip.Prefix]entry
-	refused map[netip.Prefix]string // reason by prefix
+	refused map[netip.Prefix]denial
+	count   [2]tally // of both, by family
+
+	over       bool      // more prefixes than the limit: the session is to end
+	ceaseAt    time.Time // try to end it then
+	ceaseTries int
 
 	sweepAt time.Time // drop what is still stale then; zero: nothing is stale
 	pause   time.Duration
@@ -52,21 +57,27 @@ func (e entry) path(neighbor string, p netip.Prefix) bgp.Path {
 func (s *Speaker) learn(n *session, r received, now time.Time, buf []byte) []byte {
 	if r.withdrawn {
 		s.unlearn(n, r.prefix)
-		delete(n.refused, r.prefix)
+		n.unrefuse(r.prefix)
 		return buf
 	}
-	if why := n.spec.Import.Evaluate(n.frame, r.prefix, r.nextHop, r.attrs.ASPath); why != "" {
+	why := n.spec.Import.Evaluate(n.frame, r.prefix, r.nextHop, r.attrs.ASPath)
+	echo := why != "" && holdsOurs(n.frame, r.attrs.ASPath)
+	if !s.admit(n, r.prefix, echo) { // what it replaces is withdrawn all the same
+		s.unlearn(n, r.prefix)
+		n.unrefuse(r.prefix)
+		return buf
+	}
+	if why != "" {
 		// A refused path replaces the earlier one (RFC 4271 section 9.1.2: a
 		// route that is not eligible is as good as withdrawn).
 		s.unlearn(n, r.prefix)
-		if n.refused[r.prefix] != why {
-			n.refused[r.prefix] = why
+		if n.refuse(r.prefix, denial{why, echo}) {
 			n.state.Rejected++
 			s.out.reject(bgp.Rejected{Prefix: r.prefix, Neighbor: n.spec.Name, Reason: why})
 		}
 		return buf
 	}
-	delete(n.refused, r.prefix)
+	n.unrefuse(r.prefix)
 	switch {
 	case n.spec.Import.LocalPref != 0:
 		r.attrs.LocalPref = n.spec.Import.LocalPref
@@ -81,6 +92,8 @@ func (s *Speaker) learn(n *session, r received, now time.Time, buf []byte) []byt
 		if old.shared == sh && !old.stale {
 			return buf // the same again
 		}
+	} else {
+		n.count[familyOf(r.prefix)].own++
 	}
 	n.adjIn[r.prefix] = e
 	s.out.path(n.spec.Name, r.prefix)
@@ -92,6 +105,7 @@ func (s *Speaker) unlearn(n *session, p netip.Prefix) {
 	if e, ok := n.adjIn[p]; ok {
 		s.pool.put(e.shared)
 		delete(n.adjIn, p)
+		n.count[familyOf(p)].own--
 		s.out.path(n.spec.Name, p)
 	}
 }
@@ -102,7 +116,7 @@ func (s *Speaker) flush(n *session) {
 		s.pool.put(e.shared)
 		s.out.path(n.spec.Name, p)
 	}
-	n.adjIn, n.refused, n.sweepAt = map[netip.Prefix]entry{}, map[netip.Prefix]string{}, time.Time{}
+	n.adjIn, n.refused, n.count, n.sweepAt = map[netip.Prefix]entry{}, map[netip.Prefix]denial{}, [2]tally{}, time.Time{}
 }
 
 // markStale keeps everything for now (RFC 4724 section 4.2); mu held.
@@ -139,8 +153,8 @@ func (s *Speaker) AdjIn(name string) ([]bgp.Path, []bgp.Rejected) {
 		paths = append(paths, e.path(name, p))
 	}
 	refused := make([]bgp.Rejected, 0, len(n.refused))
-	for p, why := range n.refused {
-		refused = append(refused, bgp.Rejected{Prefix: p, Neighbor: name, Reason: why})
+	for p, r := range n.refused {
+		refused = append(refused, bgp.Rejected{Prefix: p, Neighbor: name, Reason: r.why})
 	}
 	slices.SortFunc(paths, func(a, b bgp.Path) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
 	slices.SortFunc(refused, func(a, b bgp.Rejected) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
@@ -154,9 +168,9 @@ func (s *Speaker) Refused(wanted func(netip.Prefix) bool) []bgp.Rejected {
 	defer s.mu.Unlock()
 	var out []bgp.Rejected
 	for name, n := range s.byName {
-		for p, why := range n.refused {
+		for p, r := range n.refused {
 			if wanted(p) {
-				out = append(out, bgp.Rejected{Prefix: p, Neighbor: name, Reason: why})
+				out = append(out, bgp.Rejected{Prefix: p, Neighbor: name, Reason: r.why})
 			}
 		}
 	}

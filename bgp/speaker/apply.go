@@ -37,6 +37,9 @@ func (s *Speaker) Apply(_ context.Context, gen uint64, neighbors []bgp.Neighbor,
 	failed, errs := map[netip.Prefix]string{}, map[string]string{}
 
 	valid := s.valid(ann, failed)
+	s.mu.Lock()
+	s.mostTold = max(s.mostTold, len(valid))
+	s.mu.Unlock()
 	set, gone := bgp.DiffAnnouncements(s.have, valid)
 	s.withdraw(gone, failed)
 
@@ -210,6 +213,7 @@ func (s *Speaker) changeNeighbors(todo []bgp.NeighborDiff, errs map[string]strin
 		s.mu.Lock()
 		ses.spec = *d.Want
 		ses.frame = s.frame(d.Want)
+		s.checkLimit(ses)
 		s.mu.Unlock()
 		if d.Change&(bgp.ChangeNextSession|bgp.ChangeMaxPrefixes) != 0 && ses.inEngine {
 			note(d.Want.Name, s.updateNeighbor(ses))

@@ -206,7 +206,7 @@ func FuzzImport(f *testing.F) {
 		s := &Speaker{pool: pool{}, out: newOutbox()}
 		n := &session{
 			spec: bgp.Neighbor{Name: "n", RemoteASN: 65101, Import: ip}, frame: bgp.ImportFrame{LocalASNs: []bgp.ASN{65000}, RemoteASN: 65101},
-			adjIn: map[netip.Prefix]entry{}, refused: map[netip.Prefix]string{},
+			adjIn: map[netip.Prefix]entry{}, refused: map[netip.Prefix]denial{},
 		}
 		var paths []*apiutil.Path
 		add := func(list []packet.PathNLRI, gone bool) {
@@ -241,6 +241,20 @@ func FuzzImport(f *testing.F) {
 		}
 		if refs != len(n.adjIn) {
 			t.Errorf("attribute references: got %d, want %d", refs, len(n.adjIn))
+		}
+		var want [2]tally
+		for p := range n.adjIn {
+			want[familyOf(p)].own++
+		}
+		for p, r := range n.refused {
+			if r.echo {
+				want[familyOf(p)].echo++
+			} else {
+				want[familyOf(p)].own++
+			}
+		}
+		if n.count != want {
+			t.Errorf("counts by family: got %+v, want %+v", n.count, want)
 		}
 		s.flush(n)
 		if len(s.pool) != 0 {

@@ -151,7 +151,7 @@ func enginePeer(n *bgp.Neighbor) *api.Peer {
 		fam := &api.Family{Afi: f.afi, Safi: api.Family_SAFI_UNICAST}
 		af := &api.AfiSafi{Config: &api.AfiSafiConfig{Family: fam, Enabled: true}}
 		if n.MaxPrefixes > 0 {
-			af.PrefixLimits = &api.PrefixLimit{Family: fam, MaxPrefixes: n.MaxPrefixes}
+			af.PrefixLimits = &api.PrefixLimit{Family: fam, MaxPrefixes: hardLimit(n.MaxPrefixes)}
 		}
 		if n.GracefulRestart {
 			af.MpGracefulRestart = &api.MpGracefulRestart{Config: &api.MpGracefulRestartConfig{Enabled: true}}
@@ -180,7 +180,7 @@ func (s *Speaker) addNeighbor(n bgp.Neighbor) error {
 	ses := &session{
 		spec:  n,
 		state: bgp.NeighborState{Name: n.Name, Address: n.Address, State: bgp.StateIdle, Since: time.Now()},
-		adjIn: map[netip.Prefix]entry{}, refused: map[netip.Prefix]string{},
+		adjIn: map[netip.Prefix]entry{}, refused: map[netip.Prefix]denial{},
 	}
 	s.mu.Lock()
 	ses.frame = s.frame(&n)

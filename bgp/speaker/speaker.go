@@ -92,6 +92,8 @@ type Speaker struct {
 	out    outbox
 	wrote  time.Time // when announcements were last handed to GoBGP
 
+	mostTold int // most announcements there ever were: no neighbor can send more of them back
+
 	polled string // last neighbor that was, of the timers alone
 
 	kickSink, kickTimer chan struct{}

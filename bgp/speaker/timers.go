@@ -51,7 +51,7 @@ func (s *Speaker) due(now time.Time, polled bool) (next time.Duration, ask []str
 	if s.stopped {
 		return next, nil
 	}
-	var enable, resend, push, hung []*session
+	var enable, resend, push, hung, over []*session
 	until := func(at time.Time) bool { // reports that at has come
 		if at.IsZero() {
 			return false
@@ -85,6 +85,12 @@ func (s *Speaker) due(now time.Time, polled bool) (next time.Duration, ask []str
 		if n.inEngine && n.opening() && until(n.state.Since.Add(s.cfg.OpenWait)) {
 			hung = append(hung, n)
 		}
+		if n.up && n.over && n.inEngine && until(n.ceaseAt) {
+			n.ceaseAt = now.Add(ceaseAgain)
+			next = min(next, ceaseAgain)
+			n.ceaseTries++
+			over = append(over, n)
+		}
 		if n.up && n.state.HoldTime == 0 {
 			ask = append(ask, n.spec.Name)
 		}
@@ -96,6 +102,15 @@ func (s *Speaker) due(now time.Time, polled bool) (next time.Duration, ask []str
 	slices.SortFunc(resend, byName)
 	slices.SortFunc(push, byName)
 	slices.SortFunc(hung, byName)
+	slices.SortFunc(over, byName)
+	for _, n := range over {
+		s.mu.Lock()
+		again := n.ceaseTries > 1
+		s.mu.Unlock()
+		if err := s.cease(n, again); err != nil {
+			s.log.Error("can not end a session over its limit", "neighbor", n.spec.Name, "err", err)
+		}
+	}
 	for _, n := range hung {
 		if err := s.startOver(n); err != nil {
 			s.log.Error("can not give up a connection", "neighbor", n.spec.Name, "err", err)

@@ -113,12 +113,12 @@ func (s *Speaker) cameUp(n *session, st *apiutil.PeerState, at time.Time) {
 	if n.up { // a loss was not seen; can not happen with one queue
 		s.flush(n)
 	}
-	n.up, n.upSince = true, at
+	n.up, n.upSince, n.over = true, at, false
 	n.state.RouterID = st.RouterID
 	n.state.IdleUntil = time.Time{}
 	n.state.EndOfRIB4, n.state.EndOfRIB6 = false, false
 	n.state.Rejected = 0
-	clear(n.refused)
+	n.unrefuseAll()
 	if !n.sweepAt.IsZero() { // in case End-of-RIB never comes
 		n.sweepAt = at.Add(restartTime(&n.spec))
 	}
@@ -133,14 +133,17 @@ func (s *Speaker) wentDown(n *session, st *apiutil.PeerState, at time.Time) {
 	n.state.HoldTime = 0
 	n.state.EndOfRIB4, n.state.EndOfRIB6 = false, false
 	n.missed = time.Time{}
-	maxed := st.AdminState == api.PeerState_ADMIN_STATE_PFX_CT
+	// A session that was about to be ended may have ended by itself; GoBGP may then
+	// hold it down all the same, which only the end of the pause undoes.
+	maxed := st.AdminState == api.PeerState_ADMIN_STATE_PFX_CT || n.over
+	n.over = false
 	switch {
 	case maxed:
 		s.flush(n)
 		s.pauseNeighbor(n, at)
 	case st.DisconnectReason == api.PeerState_DISCONNECT_REASON_GRACEFUL_RESTART && n.spec.GracefulRestart:
 		s.markStale(n)
-		clear(n.refused)
+		n.unrefuseAll()
 		n.sweepAt = at.Add(staleLimit)
 	default:
 		s.flush(n)
