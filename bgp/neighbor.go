@@ -157,6 +157,7 @@ type NeighborState struct {
 	EndOfRIB4, EndOfRIB6 bool
 	Received             uint32 // paths received before policy
 	Accepted             uint32 // after policy
+	Counted              uint32 // toward MaxPrefixes, in the fuller family
 	Rejected             uint32 // refused by policy since the session came up
 	Announced            uint32 // announcements the neighbor was sent
 	MessagesIn           uint64

@@ -34,6 +34,9 @@ func (n *session) observed() bgp.NeighborState {
 	st := n.state
 	st.Accepted = uint32(len(n.adjIn))
 	st.Received = uint32(len(n.adjIn) + len(n.refused))
+	for _, c := range n.count {
+		st.Counted = max(st.Counted, uint32(c.own))
+	}
 	return st
 }
 

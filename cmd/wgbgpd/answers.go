@@ -166,7 +166,7 @@ func neighbor(n *bgp.Neighbor, s bgp.NeighborState, own bgp.ASN, now time.Time, 
 		Since: api.At(s.Since, now), LossReason: s.Reason,
 		HoldTimeSeconds: int(s.HoldTime / time.Second), KeepaliveSeconds: int(n.Keepalive / time.Second),
 		EndOfRIB4: s.EndOfRIB4, EndOfRIB6: s.EndOfRIB6, MaxPrefixes: n.MaxPrefixes,
-		Received: s.Received, Accepted: s.Accepted, Rejected: s.Rejected, Announced: s.Announced,
+		Received: s.Received, Accepted: s.Accepted, Counted: s.Counted, Rejected: s.Rejected, Announced: s.Announced,
 		MessagesIn: s.MessagesIn, MessagesOut: s.MessagesOut, UpdatesOut: s.UpdatesOut, Error: failure,
 	}
 	if a.State == "" {

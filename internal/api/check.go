@@ -142,8 +142,8 @@ func (c *problems) neighbor(n Neighbor, sites []Site) {
 			return
 		}
 		c.err(object, first(n.LossReason, "session-down"), "the session is in state "+n.State, n.Hint)
-	case n.MaxPrefixes > 0 && uint64(n.Received)*10 >= uint64(n.MaxPrefixes)*8:
-		c.warn(object, "max-prefix", fmt.Sprintf("%d of %d prefixes received", n.Received, n.MaxPrefixes), "raise max_prefixes or ask the neighbor to aggregate")
+	case n.MaxPrefixes > 0 && uint64(n.Counted)*10 >= uint64(n.MaxPrefixes)*8:
+		c.warn(object, "max-prefix", fmt.Sprintf("%d of %d prefixes received", n.Counted, n.MaxPrefixes), "raise max-prefixes or ask the neighbor to aggregate")
 	}
 }
 

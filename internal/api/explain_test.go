@@ -228,7 +228,7 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		{"session down", func(w *world) { w.Neighbors[1].State, w.Neighbors[1].LossReason = "Idle", "max-prefix" }, "error neighbor tgw-a/1 max-prefix"},
 		{"session never up", func(w *world) { w.Neighbors[1].State = "Active" }, "error neighbor tgw-a/1 session-down"},
 		{"session of a disabled site", func(w *world) { w.Sites[0].Disabled, w.Neighbors[0].State = true, "Idle" }, "warning site paris disabled"},
-		{"near max-prefix", func(w *world) { w.Neighbors[0].Received = 80 }, "warning neighbor paris max-prefix"},
+		{"near max-prefix", func(w *world) { w.Neighbors[0].Counted = 80 }, "warning neighbor paris max-prefix"},
 		{"foreign allowed IP", func(w *world) { w.Peers[0].AllowedIPs[1].Source = api.SourceForeign }, "warning peer paris foreign"},
 		{"allowed IP pending", func(w *world) { w.Peers[0].AllowedIPs[1].InPlace = false }, "warning peer paris allowed-ip-pending"},
 		{"peer failed", func(w *world) { w.Peers[0].Error = "no such device" }, "error peer paris peer-failed"},

@@ -271,6 +271,7 @@ type Neighbor struct {
 	MaxPrefixes      uint32       `json:"max_prefixes"` // per family, 0: no limit
 	Received         uint32       `json:"received"`
 	Accepted         uint32       `json:"accepted"`
+	Counted          uint32       `json:"counted"` // toward max_prefixes: not our own routes sent back
 	Rejected         uint32       `json:"rejected"`
 	Announced        uint32       `json:"announced"`
 	MessagesIn       uint64       `json:"messages_in"`
