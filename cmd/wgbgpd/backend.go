@@ -76,6 +76,7 @@ func (b *backend) Reload(ctx context.Context) (api.ConfigReport, error) {
 		b.gateway.adopt(cfg.Core) // before the plan that the edges are kicked with
 		b.loop.config = cfg
 		b.loop.core.Reconfigure(now, cfg.Core)
+		b.loop.inbox.reconfigured()
 	})
 	if err != nil {
 		return r, err

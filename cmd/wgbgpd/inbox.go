@@ -3,7 +3,6 @@ package main
 import (
 	"net/netip"
 	"sync"
-	"time"
 
 	"github.com/wgbgp/wgbgp/bgp"
 	"github.com/wgbgp/wgbgp/ha"
@@ -15,12 +14,12 @@ import (
 type inbox struct {
 	kick chan struct{} // capacity 1: "look again"
 
-	mu    sync.Mutex
-	facts map[any]int // key -> index in order
-	order []ha.Fact   // in order of first arrival
-	paths map[pathKey]int
-	batch []bgp.PathChange
-	first time.Time // arrival of the oldest fact waiting
+	mu     sync.Mutex
+	facts  map[any]int // key -> index in order
+	order  []ha.Fact   // in order of first arrival
+	paths  map[pathKey]int
+	batch  []bgp.PathChange
+	steady map[string]int // successes in a row, by probe ID
 }
 
 type pathKey struct {
@@ -39,7 +38,7 @@ type (
 )
 
 func newInbox() *inbox {
-	return &inbox{kick: make(chan struct{}, 1), facts: map[any]int{}, paths: map[pathKey]int{}}
+	return &inbox{kick: make(chan struct{}, 1), facts: map[any]int{}, paths: map[pathKey]int{}, steady: map[string]int{}}
 }
 
 func keyOf(f ha.Fact) any {
@@ -66,22 +65,25 @@ func keyOf(f ha.Fact) any {
 
 // put adds a fact or replaces the one about the same thing. Probe results are
 // the exception: each one counts for rise and fall, so they queue, bounded by
-// being taken at once.
+// being taken soon. One more success of a probe that has long succeeded wakes
+// nobody: the loop finds it at its next turn, within a second.
 func (b *inbox) put(facts ...ha.Fact) {
 	b.mu.Lock()
-	if b.first.IsZero() {
-		b.first = time.Now()
-	}
+	news := false
 	for _, f := range facts {
 		switch v := f.(type) {
 		case ha.PathsChanged:
 			b.putPaths(v.Changes)
+			news = true
 			continue
 		case ha.ProbeObserved:
+			news = b.steps(v) || news
 			if len(b.order) < maxQueued {
 				b.order = append(b.order, f)
 				continue
 			}
+		default:
+			news = true
 		}
 		k := keyOf(f)
 		if i, ok := b.facts[k]; ok {
@@ -92,10 +94,36 @@ func (b *inbox) put(facts ...ha.Fact) {
 		b.order = append(b.order, f)
 	}
 	b.mu.Unlock()
+	if !news {
+		return
+	}
 	select {
 	case b.kick <- struct{}{}:
 	default:
 	}
+}
+
+// steadyAfter is more successes than any sensible rise asks for.
+const steadyAfter = 10
+
+// steps reports whether a probe result may be news. mu held.
+func (b *inbox) steps(r ha.ProbeObserved) bool {
+	if !r.OK {
+		delete(b.steady, r.ID)
+		return true
+	}
+	n := b.steady[r.ID]
+	if n < steadyAfter {
+		b.steady[r.ID] = n + 1
+	}
+	return n < steadyAfter
+}
+
+// reconfigured forgets probes that may no longer exist.
+func (b *inbox) reconfigured() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	clear(b.steady)
 }
 
 // maxQueued is where single probe results begin to replace each other.
@@ -126,6 +154,6 @@ func (b *inbox) take() []ha.Fact {
 	if len(b.facts) > 0 {
 		b.facts = map[any]int{}
 	}
-	b.order, b.first = nil, time.Time{}
+	b.order = nil
 	return out
 }

@@ -116,3 +116,33 @@ func TestInboxLosesNothingAmongManyWriters(t *testing.T) {
 		}
 	}
 }
+
+func TestSuccessesOfASteadyProbeWakeNobody(t *testing.T) {
+	b := newInbox()
+	woken := func(ok bool) bool {
+		b.put(ha.ProbeObserved{ProbeResult: wg.ProbeResult{ID: "paris/lan", OK: ok}})
+		select {
+		case <-b.kick:
+			return true
+		default:
+			return false
+		}
+	}
+	for i := range steadyAfter {
+		if !woken(true) {
+			t.Fatalf("success %d may complete a rise: it must wake the loop", i+1)
+		}
+	}
+	if woken(true) {
+		t.Error("a success after many must not wake the loop")
+	}
+	if !woken(false) {
+		t.Error("a failure must wake the loop at once")
+	}
+	if !woken(true) {
+		t.Error("a success after a failure must wake the loop")
+	}
+	if n := len(b.take()); n != steadyAfter+3 {
+		t.Errorf("got %d facts, want every result", n)
+	}
+}

@@ -25,7 +25,8 @@ type Options struct {
 //
 // Rounds of a probe start on a grid of its interval whose phase is a hash of the
 // site, so that sites spread and a restart does not bunch them, while the probes
-// of one site share a wake-up and a send; the first round of a new probe comes
+// of one site share a wake-up and a send, and a handful of probes share a few;
+// the first round of a new probe comes
 // within firstWithin. A round ends with the answer or with
 // the timeout, and no round begins while one is open: a timeout longer than the
 // interval skips the rounds in between.

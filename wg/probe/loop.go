@@ -20,6 +20,8 @@ const (
 	// tick is the grid of all timers: rounds within one tick share a wake-up
 	// and system calls.
 	tick = 10 * time.Millisecond
+	// fewProbes is up to where phases are spread coarsely.
+	fewProbes = 64
 	// firstWithin bounds the wait for the first round of a new probe.
 	firstWithin = 500 * time.Millisecond
 	// maxDrain bounds how many batches one socket is read for in a row.
@@ -40,7 +42,8 @@ const (
 type loop struct {
 	e     *Engine
 	start time.Time
-	id    uint16 // ICMP identifier
+	id    uint16        // ICMP identifier
+	grid  time.Duration // of the phases of new probes
 	seed  maphash.Seed
 
 	epoll, event, ctl int

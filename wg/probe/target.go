@@ -88,6 +88,7 @@ func (h *timers) Pop() any {
 
 // set replaces the probes that run by those wanted.
 func (l *loop) set(probes []wg.Probe) {
+	l.grid = gridFor(len(probes))
 	l.mark++
 	now := l.now()
 	for _, p := range probes {
@@ -110,6 +111,16 @@ func (l *loop) set(probes []wg.Probe) {
 	l.e.stats.targets.Store(uint64(len(l.byID)))
 }
 
+// gridFor is how finely the phases of n probes are spread. A thousand must not
+// start together; for a handful every wake-up of the process costs more than
+// the packet, so they share a few.
+func gridFor(n int) time.Duration {
+	if n <= fewProbes {
+		return 20 * tick
+	}
+	return tick
+}
+
 // normal makes a probe runnable whatever it says.
 func normal(p wg.Probe) wg.Probe {
 	p.Interval = max(p.Interval, tick)
@@ -124,7 +135,7 @@ func (l *loop) add(p wg.Probe, now time.Duration) *target {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(cmp.Or(p.Site, p.ID)))
 	hash := h.Sum64()
-	t := &target{probe: p, fd: -1, phase: time.Duration(hash % uint64(p.Interval))}
+	t := &target{probe: p, fd: -1, phase: time.Duration(hash % uint64(p.Interval)).Truncate(l.grid)}
 	t.path = l.path(p)
 	t.path.uses++
 	port := p.Port
