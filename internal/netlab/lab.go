@@ -129,12 +129,17 @@ func (e End) configure() error {
 				return fmt.Errorf("mtu %d: %w", e.MTU, err)
 			}
 		}
+		// Up first: the route of an IPv6 address that was added before is made
+		// when the link comes up, and sometimes was not when both ends did at once.
+		if err := nl.LinkSetUp(link); err != nil {
+			return err
+		}
 		for _, s := range e.Addresses {
 			if err := addAddress(nl, link, s); err != nil {
 				return err
 			}
 		}
-		return nl.LinkSetUp(link)
+		return nil
 	})
 }
 

@@ -210,6 +210,10 @@ func (l *lab) newSite(n int) *site {
 	s.ns = nstest.New(t, fmt.Sprintf("site%d", n))
 	nstest.Veth(t, nil, fmt.Sprintf("up%d", n), []string{fmt.Sprintf("10.99.%d.1/24", n), fmt.Sprintf("fd00:99:%d::1/64", n)},
 		s.ns, "eth0", []string{fmt.Sprintf("10.99.%d.2/24", n), fmt.Sprintf("fd00:99:%d::2/64", n)})
+	// The underlay carries both families before anything is built on it.
+	for _, a := range []string{fmt.Sprintf("10.99.%d.2", n), fmt.Sprintf("fd00:99:%d::2", n)} {
+		nstest.Eventually(t, 10*time.Second, func() error { return ping(a) })
+	}
 	s.inner = netip.AddrFrom4([4]byte{10, 200, 0, byte(10 + n)})
 	s.peer = wg.Peer{
 		Name: s.ns.Name(), Key: s.key.Public(), Endpoint: wg.Endpoint{Host: fmt.Sprintf("10.99.%d.2", n), Port: 51821},
