@@ -24,6 +24,9 @@ STATICCHECK_VERSION := v0.8.2
 GOFUMPT_VERSION     := v0.12.0
 STATICCHECK := $(TOOLS)/staticcheck-$(STATICCHECK_VERSION)
 GOFUMPT     := $(TOOLS)/gofumpt-$(GOFUMPT_VERSION)
+# The other end of labs/interop, as new as the engine in go.mod.
+GOBGP_VERSION := v4.8.0
+GOBGP := $(TOOLS)/gobgpd-$(GOBGP_VERSION) $(TOOLS)/gobgp-$(GOBGP_VERSION)
 
 .PHONY: all build test race lint bench benchmarks profile fuzz demo setup tools clean
 
@@ -34,18 +37,28 @@ build:
 	@mkdir -p bin
 	CGO_ENABLED=0 $(GO) build $(BUILD) -o bin/ ./cmd/wgbgpd ./cmd/wgbgp
 
-# Everything: set-up, lint, unit tests with the race detector, tests in network
-# namespaces, and last, in about four minutes, the tests of test-vm (VM=no leaves
-# them out). The last line counts what passed, failed and was skipped.
-VM ?= also
+# Set-up, lint, unit tests with the race detector, tests and labs in network
+# namespaces. The last line counts what passed, failed and was skipped.
 test: setup lint build
-	$(GO) run ./internal/cmd/testreport -skips .ci/skips.txt -vm $(VM) $(PKGS)
+	$(GO) run ./internal/cmd/testreport -skips .ci/skips.txt $(PKGS)
+
+# All there is: test, test-vm and test-docker, one after the other, each with its
+# count. One that fails does not keep the others from running.
+.PHONY: ci
+ci:
+	$(MAKE) --no-print-directory -k test test-vm test-docker
 
 # Only what runs on a Debian kernel in a VM: the kernel's own WireGuard, GRE and
 # VRF, alone and under the whole gateway. Needs an x86-64 machine, no KVM.
 .PHONY: test-vm
 test-vm: setup
-	$(GO) run ./internal/cmd/testreport -vm only
+	$(GO) run ./internal/cmd/testreport -skips .ci/skips-vm.txt -vm only
+
+# Labs in Docker: the images, built without a registry, and topologies deployed by
+# the real containerlab. Needs root, Docker and Debian's mirror for the first run.
+.PHONY: test-docker
+test-docker: setup labs
+	$(GO) run ./internal/cmd/testreport -docker only
 
 # As test, with the race detector in the namespace tests too (slow).
 race: setup
@@ -66,6 +79,18 @@ format: tools
 bench: setup
 	@$(GO) run ./labs/cmd/bench -o bin/bench.txt
 
+# The lines about BGP beside FRR and BIRD only.
+.PHONY: bench-bgp
+bench-bgp: setup
+	@$(GO) run ./labs/cmd/bench -only BenchmarkBGP -o bin/bench-bgp.txt
+
+# How long traffic is interrupted when a tunnel or a host dies, beside FRR with BFD.
+# Takes ten minutes.
+.PHONY: bench-failover
+bench-failover: setup build
+	@CGO_ENABLED=0 $(GO) build $(BUILD) -o bin/failover ./labs/cmd/failover
+	@bin/failover
+
 # Every benchmark of every package.
 benchmarks: setup
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -p 1 -timeout 60m $(PKGS)
@@ -76,20 +101,48 @@ benchmarks: setup
 profile:
 	@labs/profile '$(PKG)' '$(BENCH)' '$(BENCHTIME)'
 
+# The same for the daemon itself under a table of 100,000 prefixes.
+.PHONY: profile-daemon
+profile-daemon: setup
+	@labs/profile-daemon
+
 # Every fuzz target for FUZZTIME, one after the other.
 fuzz:
 	@labs/fuzz '$(FUZZTIME)'
+
+# "wgbgp tgw apply" and destroy in as many random worlds, with failing and lost
+# calls and kills; says how many, from which seed. `make test` does 40.
+WORLDS ?= 1000
+SEED   ?= 1
+.PHONY: torture-apply
+torture-apply:
+	@cd tgwconnect/apply && $(GO) test -count=1 -timeout 60m -run Converge -runs $(WORLDS) -seed $(SEED)
+
+# The labs of labs/topologies: bin/wgbgp-lab list, run, up, shell, down, graph.
+.PHONY: labs
+labs: build
+	@CGO_ENABLED=0 $(GO) build $(BUILD) -o bin/ ./labs/cmd/wgbgp-lab ./labs/cmd/tgwsim
 
 # Packets across two gateways, a simulated TGW and two sites, with faults.
 demo: build
 	@$(GO) build $(BUILD) -o bin/demo ./labs/cmd/demo
 	@bin/demo
 
+# The Docker images of the product and of the labs, without a registry.
+.PHONY: images
+images:
+	@labs/images/build
+
+# Which BGP daemons do what with wgbgpd, run and written into labs/INTEROP.md.
+.PHONY: interop
+interop: setup tools
+	$(GO) test -count=1 ./labs/interop -update
+
 # Programs of the system that tests talk to, such as FRR, BIRD and nftables.
 setup:
 	@labs/setup
 
-tools: $(STATICCHECK) $(GOFUMPT)
+tools: $(STATICCHECK) $(GOFUMPT) $(GOBGP)
 
 # Tools are built outside the product's module, so that its go.mod stays free of
 # them. `go install PKG@VERSION` is not used because it also asks the proxy for
@@ -99,6 +152,9 @@ $(STATICCHECK):
 
 $(GOFUMPT):
 	@labs/gotool mvdan.cc/gofumpt $(GOFUMPT_VERSION) mvdan.cc/gofumpt $@
+
+$(TOOLS)/%-$(GOBGP_VERSION):
+	@labs/gotool github.com/osrg/gobgp/v4 $(GOBGP_VERSION) github.com/osrg/gobgp/v4/cmd/$* $@
 
 clean:
 	rm -rf bin $(TOOLS)

@@ -73,13 +73,15 @@ const (
 	ChangeExport                                 // re-evaluate what it is sent; session untouched
 	ChangeNextSession                            // negotiated in OPEN: counts from the next session on
 	ChangeMaxPrefixes                            // the limit on received prefixes
+	ChangeFlush                                  // the session starts over, its settings stay
 	ChangeReset                                  // the session is another one
+	ChangeRelease                                // Restarting ends: tell everything, and End-of-RIB
 )
 
 // Compare classifies the step from n to o. Zero means equal.
 func (n *Neighbor) Compare(o *Neighbor) NeighborChange {
 	var c NeighborChange
-	if n.Description != o.Description || n.Kind != o.Kind || n.Site != o.Site || n.Device != o.Device && !n.BindDevice && !o.BindDevice {
+	if n.Description != o.Description || n.Kind != o.Kind || n.Site != o.Site || n.Region != o.Region || n.MaxSessions != o.MaxSessions || n.Device != o.Device && !n.BindDevice && !o.BindDevice {
 		c |= ChangeCosmetic
 	}
 	if !n.Import.Equal(o.Import) {
@@ -94,11 +96,17 @@ func (n *Neighbor) Compare(o *Neighbor) NeighborChange {
 	if n.MaxPrefixes != o.MaxPrefixes {
 		c |= ChangeMaxPrefixes
 	}
-	if n.Name != o.Name || n.Address != o.Address || n.LocalAddress != o.LocalAddress ||
+	if n.Flush != o.Flush {
+		c |= ChangeFlush
+	}
+	if n.Restarting != o.Restarting {
+		c |= ChangeRelease
+	}
+	if n.Name != o.Name || n.Address != o.Address || n.Range != o.Range || n.Dynamic != o.Dynamic || n.LocalAddress != o.LocalAddress ||
 		n.BindDevice != o.BindDevice || n.BindDevice && n.Device != o.Device ||
 		n.LocalASN != o.LocalASN || n.RemoteASN != o.RemoteASN || n.Passive != o.Passive || n.Port != o.Port ||
 		n.MultihopTTL != o.MultihopTTL || n.TTLSecurity != o.TTLSecurity || n.Password != o.Password ||
-		n.IPv4 != o.IPv4 || n.IPv6 != o.IPv6 || n.GracefulRestart != o.GracefulRestart || n.RestartTime != o.RestartTime {
+		n.IPv4 != o.IPv4 || n.IPv6 != o.IPv6 || n.GracefulRestart != o.GracefulRestart || n.AddPaths != o.AddPaths || n.RestartTime != o.RestartTime || n.TellLoops != o.TellLoops {
 		c |= ChangeReset
 	}
 	return c

@@ -69,6 +69,7 @@ func TestNeighborChangesAreClassified(t *testing.T) {
 		{"nothing", func(n *Neighbor) {}, 0},
 		{"equal policy elsewhere in memory", func(n *Neighbor) { n.Import = &ImportPolicy{LocalPref: 1} }, 0},
 		{"description", func(n *Neighbor) { n.Description = "x" }, ChangeCosmetic},
+		{"region", func(n *Neighbor) { n.Region = "us" }, ChangeCosmetic},
 		{"device of an unbound session", func(n *Neighbor) { n.Device = "wg1" }, ChangeCosmetic},
 		{"policy", func(n *Neighbor) { n.Import = nil }, ChangeImport},
 		{"group", func(n *Neighbor) { n.Group = "x" }, ChangeExport},

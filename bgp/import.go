@@ -10,6 +10,7 @@ import (
 const (
 	RejectNotAllowed = "not-allowed" // no rule of the allow-list matches, or there is no policy (RFC 8212)
 	RejectOwnASN     = "own-asn"     // our ASN is in the AS_PATH: a loop (RFC 4271 section 9.1.2)
+	RejectZeroASN    = "zero-asn"    // AS 0 is in the AS_PATH: malformed (RFC 7607 section 2)
 	RejectFirstAS    = "first-as"    // the first AS is not the neighbor's (RFC 4271 section 6.3)
 	RejectMartian    = "martian"     // loopback, link-local, multicast or reserved space (RFC 6890)
 	RejectOwnAddress = "own-address" // next hop or host route is an address of this host
@@ -64,8 +65,11 @@ func (ip *ImportPolicy) Evaluate(f ImportFrame, prefix netip.Prefix, nextHop net
 	if !prefix.IsValid() || Martian(prefix) {
 		return RejectMartian
 	}
-	if slices.Contains(f.Own, nextHop.Unmap().WithZone("")) || prefix.IsSingleIP() && slices.Contains(f.Own, prefix.Addr()) {
+	if nextHop == netip.IPv6Loopback() || slices.Contains(f.Own, nextHop.Unmap().WithZone("")) || prefix.IsSingleIP() && slices.Contains(f.Own, prefix.Addr()) {
 		return RejectOwnAddress
+	}
+	if slices.Contains(path, 0) {
+		return RejectZeroASN
 	}
 	if !ip.AllowOwnASN {
 		for _, as := range path {

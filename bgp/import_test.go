@@ -41,6 +41,8 @@ func TestImportPolicyJudgesEachFault(t *testing.T) {
 		{"our address as next hop", ip, f, "10.1.2.0/24", "10.1.0.1", site, RejectOwnAddress},
 		{"our address mapped as next hop", ip, f, "10.1.2.0/24", "::ffff:10.1.0.1", site, RejectOwnAddress},
 		{"host route to us", any, f, "10.1.0.1/32", "10.1.0.2", site, RejectOwnAddress},
+		{"AS 0", ip, f, "10.1.2.0/24", "10.1.0.2", []ASN{65101, 0}, RejectZeroASN},
+		{"IPv6 loopback as next hop", ip, f, "10.1.2.0/24", "::1", []ASN{65101}, RejectOwnAddress},
 		{"loop", ip, f, "10.1.2.0/24", "10.1.0.2", []ASN{65101, 65000}, RejectOwnASN},
 		{"loop allowed", &loops, f, "10.1.2.0/24", "10.1.0.2", []ASN{65101, 65000}, ""},
 		{"foreign first AS", ip, f, "10.1.2.0/24", "10.1.0.2", []ASN{65102}, RejectFirstAS},

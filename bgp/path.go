@@ -3,6 +3,7 @@ package bgp
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -27,6 +28,21 @@ const (
 	NoAdvertise      Community = 0xFFFFFF02 // RFC 1997
 )
 
+// String is the customary form, or the name of a well-known one.
+func (c Community) String() string {
+	switch c {
+	case GracefulShutdown:
+		return "graceful-shutdown"
+	case Blackhole:
+		return "blackhole"
+	case NoExport:
+		return "no-export"
+	case NoAdvertise:
+		return "no-advertise"
+	}
+	return strconv.Itoa(int(c>>16)) + ":" + strconv.Itoa(int(c&0xffff))
+}
+
 // LargeCommunity is an RFC 8092 large community.
 type LargeCommunity struct{ Global, Data1, Data2 uint32 }
 
@@ -47,6 +63,7 @@ type Attrs struct {
 type Path struct {
 	Prefix   netip.Prefix // masked
 	Neighbor string       // Neighbor.Name
+	ID       uint32       // path identifier (RFC 7911), 0 where the session has none
 	NextHop  netip.Addr   // as received; forwarding resolves by neighbor, not by this
 	Attrs    *Attrs       // shared between paths; nil only in a withdrawal
 	Since    time.Time    // when this neighbor first gave this prefix without interruption
@@ -57,12 +74,13 @@ type Path struct {
 type Rejected struct {
 	Prefix   netip.Prefix
 	Neighbor string
+	ID       uint32 // path identifier (RFC 7911)
 	Reason   string // one of the Reject words
 }
 
 // PathChange is one step of a neighbor's Adj-RIB-In after policy. Withdrawn
-// true means that the neighbor no longer has a path for Path.Prefix; then only
-// Path.Prefix and Path.Neighbor are meaningful.
+// true means that the neighbor no longer has the path Path.ID to Path.Prefix;
+// then only Path.Prefix, Path.Neighbor and Path.ID are meaningful.
 type PathChange struct {
 	Path      Path
 	Withdrawn bool

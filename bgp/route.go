@@ -16,11 +16,10 @@ const (
 type Route struct {
 	Prefix   netip.Prefix // masked
 	Type     RouteType
+	Takeover bool       // permits replacing a foreign route on the same prefix
 	Metric   uint32     // kernel priority, lower wins; IPv6 treats 0 as 1024, so never 0 there
-	NextHops []NextHop  // sorted, unique, empty for blackholes
+	NextHops []NextHop  // sorted, unique, backups last, empty for blackholes
 	Source   netip.Addr // preferred source (RTA_PREFSRC), invalid: kernel's choice
-	// Takeover permits replacing a foreign route on the same prefix.
-	Takeover bool
 }
 
 // NextHop is one way out. A point-to-point device needs no Gateway.
@@ -28,6 +27,20 @@ type NextHop struct {
 	Gateway netip.Addr // invalid: on-link on Device
 	Device  string     // empty: resolved by looking Gateway up in the underlay
 	Weight  uint8      // 0 means 1
+	// Backup: not used before all next hops of the route that are not backups are
+	// lost (FIB.Lost).
+	Backup bool
+}
+
+// Primary is the part of a route's next hops that is in use as long as one of
+// them leads somewhere.
+func Primary(hops []NextHop) []NextHop {
+	for i := range hops {
+		if hops[i].Backup {
+			return hops[:i]
+		}
+	}
+	return hops
 }
 
 // RouteStatus says what is true of a wanted route after an attempt.
@@ -57,6 +70,9 @@ type FIB struct {
 	RulePref uint32  // first of the policy rule preferences used
 	Mark     uint32  // firewall mark of tunnel packets: these use the underlay only
 	Routes   []Route // sorted by ComparePrefix, then Metric
+	// Lost are next hops that lead nowhere now, sorted: routes do without them as
+	// long as they have others, and go by their backup after that.
+	Lost []NextHop
 	// Complete permits sweeping: configuration is loaded and every neighbor has
 	// sent End-of-RIB or the deadline has passed (RFC 4724).
 	Complete bool

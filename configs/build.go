@@ -17,6 +17,7 @@ const (
 	checkHeartbeat = "heartbeat"
 	checkHandshake = "handshake"
 	checkBGP       = "bgp"
+	checkBFD       = "bfd"
 )
 
 // heartbeatPort is discard (RFC 863): nobody answers, and WireGuard itself must.
@@ -27,11 +28,14 @@ func (l *loader) build() *ha.Config {
 	d := &l.doc
 	c := &ha.Config{
 		Gateway: ha.Gateway{
-			Name: d.Gateway.Name, ASN: bgp.ASN(d.Gateway.ASN), RouterID: d.Gateway.RouterID, Region: d.Gateway.Region,
-			CoalesceDelay: d.Gateway.Coalesce, EndOfRIBWait: d.Gateway.EndOfRIBWait, Linger: d.Gateway.Linger,
+			Name: d.Gateway.Name, ASN: bgp.ASN(d.Gateway.ASN), RouterID: d.Gateway.RouterID, Region: d.Gateway.Region, Prefer: slices.Clone(d.Gateway.PreferRegions),
+			CoalesceDelay: d.Gateway.Coalesce, EndOfRIBWait: d.Gateway.EndOfRIBWait, Linger: d.Gateway.Linger, DrainLimit: d.Gateway.DrainLimit,
 		},
 		FIB:   d.FIB.build(),
 		Ranks: ha.Ranks{},
+
+		Health: ha.Health{Sites: ha.CountSites(d.Health.Sites)},
+		Guard:  d.Guard.build(d.FIB.Mark),
 	}
 	for _, w := range d.devices() {
 		c.Devices = append(c.Devices, w.build(d.FIB.Mark))
@@ -43,21 +47,40 @@ func (l *loader) build() *ha.Config {
 		}
 	}
 	for _, t := range d.Connect {
+		if t.discovers() {
+			c.Discover = append(c.Discover, t.discovery(d.Gateway.ASN, d.FIB.VRF != ""))
+			continue
+		}
 		c.Connect = append(c.Connect, t.build(d.Gateway.ASN))
 		c.Neighbors = append(c.Neighbors, t.neighbors(d.FIB.VRF != "")...)
 	}
 	for _, n := range d.Neighbor {
-		c.Neighbors = append(c.Neighbors, n.build())
-	}
-	slices.SortFunc(c.Neighbors, func(a, b bgp.Neighbor) int { return cmp.Compare(a.Name, b.Name) })
-	for _, r := range d.Rank.all() {
-		a := ha.RankAttrs{MED: r.doc.MED, Prepend: r.doc.Prepend, LocalPref: r.doc.LocalPref}
-		for _, x := range r.doc.Communities {
-			a.Communities = append(a.Communities, x.Community)
+		if n.RouteServer != "" {
+			c.Servers = append(c.Servers, n.servers(d.Gateway.ASN))
+			continue
 		}
-		slices.Sort(a.Communities)
-		c.Ranks[r.rank] = a
+		b := n.build()
+		b.Site = d.linkTo(n)
+		c.Neighbors = append(c.Neighbors, b)
 	}
+	c.BFD = d.sessionsBFD()
+	slices.SortFunc(c.Neighbors, func(a, b bgp.Neighbor) int { return cmp.Compare(a.Name, b.Name) })
+	c.Watched = d.watched()
+	for _, a := range d.Action {
+		c.Actions = append(c.Actions, ha.CommunityAction{
+			Community: a.Community.Community, LocalPref: a.LocalPref, Prepend: a.Prepend, NoAnnounce: d.allParts(a.NoAnnounce),
+		})
+	}
+	slices.SortFunc(c.Actions, func(a, b ha.CommunityAction) int { return cmp.Compare(a.Community, b.Community) })
+	for _, a := range d.Aggregate {
+		c.Aggregates = append(c.Aggregates, ha.Aggregate{Prefix: a.Prefix, Min: a.Min, Suppress: a.Suppress, To: d.allParts(a.To)})
+	}
+	slices.SortFunc(c.Aggregates, func(a, b ha.Aggregate) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
+	for _, r := range d.Rank.all() {
+		c.Ranks[r.rank] = rankAttrs(r.doc.MED, r.doc.Prepend, r.doc.LocalPref, r.doc.Communities)
+	}
+	l.buildRegions(c)
+	c.Conditions = l.buildConditions()
 	return c
 }
 
@@ -74,6 +97,7 @@ func (w *wireguardDoc) build(mark uint32) wg.Device {
 	out := wg.Device{
 		Name: w.name, Backend: wg.Backend(w.Backend), ListenPort: w.ListenPort, FirewallMark: mark, MTU: w.MTU,
 		Addresses: slices.Clone(w.Address), VRF: w.VRF, Mode: wg.Mode(w.Mode),
+		SharedKey: w.SharedKey,
 	}
 	if !w.PrivateKey.value.IsZero() {
 		out.PrivateKey, _ = wg.ParsePrivateKey(w.PrivateKey.value.Reveal()) // judged by keys
@@ -86,7 +110,7 @@ func (l *loader) site(s *siteDoc) ha.Site {
 		Name: s.Name, Description: s.Description, Device: s.Interface, Mode: wg.Mode(l.doc.WireGuard[s.Interface].Mode),
 		Peer:     wg.Peer{Name: s.Name, Key: s.PublicKey.Key, Endpoint: s.Endpoint.Endpoint, Keepalive: s.Keepalive},
 		Prefixes: sortedPrefixes(s.Prefixes), Group: s.Group, Role: ha.Role(s.Role), Disabled: s.Disabled,
-		Checks: l.checks(s), Rules: l.rule(s), IdlePolicy: ha.IdlePolicy(s.IdlePolicy), HoldDown: s.HoldDown,
+		Checks: l.checks(s), Rules: l.rule(s), IdlePolicy: ha.IdlePolicy(s.IdlePolicy), HoldDown: s.HoldDown, Damping: l.damping(s), Preempt: s.Preempt,
 	}
 	out.Address4, out.Address6 = byFamily(s.Address)
 	if !s.PresharedKey.value.IsZero() {
@@ -95,8 +119,21 @@ func (l *loader) site(s *siteDoc) ha.Site {
 	if s.Neighbor != nil {
 		out.Neighbor = s.Name
 	}
+	out.Link = l.doc.link(s)
 	out.Roams = l.doc.WireGuard[s.Interface].SharedKey && s.Endpoint.Endpoint == (wg.Endpoint{})
 	return out
+}
+
+// damping is what [damping] says, for a site that is not exempt.
+func (l *loader) damping(s *siteDoc) ha.Damping {
+	d := &l.doc.Damping
+	if !d.Enabled || !s.Damping {
+		return ha.Damping{}
+	}
+	return ha.Damping{
+		Penalty: float64(d.Penalty), Suppress: float64(d.Suppress), Reuse: float64(d.Reuse),
+		HalfLife: d.HalfLife, Max: d.MaxSuppress,
+	}
 }
 
 func (l *loader) rule(s *siteDoc) ha.Rule {
@@ -137,6 +174,9 @@ func (l *loader) checks(s *siteDoc) []ha.Check {
 	if s.Neighbor != nil {
 		out = append(out, ha.Check{Name: checkBGP, Kind: ha.CheckBGP, Rise: 1, Fall: 1})
 	}
+	if b, ok := l.doc.siteBFD(s); ok {
+		out = append(out, ha.Check{Name: checkBFD, Kind: ha.CheckBFD, Rise: 1, Fall: 1, Strict: b.Strict, Probe: wg.Probe{Target: b.Address, Interval: b.Interval}})
+	}
 	if !slices.ContainsFunc(out, func(c ha.Check) bool { return len(c.Prefixes) == 0 }) {
 		out = append(out, ha.Check{Name: checkHandshake, Kind: ha.CheckHandshake, Rise: 1, Fall: 1})
 	}
@@ -170,13 +210,18 @@ func (s *siteDoc) heartbeatTarget() netip.Addr {
 
 func (s *siteDoc) neighbor() bgp.Neighbor {
 	n := s.Neighbor
+	group := n.Group
+	if s.Role == string(ha.RoleBackup) {
+		group = ha.BackupGroup(group)
+	}
 	out := bgp.Neighbor{
-		Name: s.Name, Description: s.Description, Kind: bgp.KindSite, Group: n.Group, Site: s.Name,
+		Name: s.Name, Description: s.Description, Kind: bgp.KindSite, Group: group, Site: s.Name,
 		Address: n.Address, LocalAddress: n.LocalAddress, Device: s.Interface, BindDevice: true,
 		LocalASN: bgp.ASN(n.LocalASN), RemoteASN: bgp.ASN(n.ASN), Passive: n.Passive, Port: port(n.Port),
 		TTLSecurity: n.TTLSecurity, HoldTime: n.HoldTime, Keepalive: n.Keepalive, ConnectRetry: n.ConnectRetry,
 		Password: bgp.Password(n.Password.value.Reveal()), NextHop4: n.NextHop4, NextHop6: n.NextHop6,
-		GracefulRestart: n.GracefulRestart, MaxPrefixes: s.MaxPrefixes, Export: n.Export,
+		AddPaths: n.AddPaths, GracefulRestart: n.GracefulRestart, MaxPrefixes: s.MaxPrefixes, Export: n.Export,
+		Actions: n.Actions, AcceptBlackhole: n.AcceptBlackhole,
 		Import: imports(s.Allow, n.LocalPref, n.EnforceFirstAS, n.AllowOwnASN),
 	}
 	if n.GracefulRestart {
@@ -201,14 +246,9 @@ func (c *connectDoc) neighbors(inVRF bool) []bgp.Neighbor {
 	four, six := c.blocks()
 	var out []bgp.Neighbor
 	for i, speaker := range c.speakers() {
-		n := bgp.Neighbor{
-			Name: c.Name + "/" + strconv.Itoa(i+1), Kind: bgp.KindTGW, Group: c.Name,
-			Address: speaker, LocalAddress: tgwconnect.Host(four, 1).Addr(), Device: c.Device, BindDevice: inVRF,
-			RemoteASN: bgp.ASN(c.TGWASN), MultihopTTL: 2,
-			HoldTime: c.HoldTime, Keepalive: c.Keepalive, ConnectRetry: c.ConnectRetry,
-			IPv4: true, MaxPrefixes: c.MaxPrefixes, Export: true,
-			Import: imports(c.Allow, c.LocalPref, true, false),
-		}
+		n := c.session(inVRF)
+		n.Name, n.Device = c.Name+"/"+strconv.Itoa(i+1), c.Device
+		n.Address, n.LocalAddress, n.RemoteASN = speaker, tgwconnect.Host(four, 1).Addr(), bgp.ASN(c.TGWASN)
 		if six.IsValid() {
 			n.IPv6, n.NextHop6 = true, tgwconnect.Host(six, 1).Addr()
 		}
@@ -217,16 +257,30 @@ func (c *connectDoc) neighbors(inVRF bool) []bgp.Neighbor {
 	return out
 }
 
+// session is what all sessions of the entry have in common.
+func (c *connectDoc) session(inVRF bool) bgp.Neighbor {
+	return bgp.Neighbor{
+		Kind: bgp.KindTGW, Group: c.Name, BindDevice: inVRF, MultihopTTL: 2,
+		HoldTime: c.HoldTime, Keepalive: c.Keepalive, ConnectRetry: c.ConnectRetry,
+		IPv4: true, MaxPrefixes: c.MaxPrefixes, Export: true, AnnounceLimit: c.AnnounceLimit,
+		Import: imports(c.Allow, c.LocalPref, true, false),
+	}
+}
+
 func (n *neighborDoc) build() bgp.Neighbor {
 	out := bgp.Neighbor{
-		Name: n.Name, Description: n.Description, Kind: bgp.Kind(n.Kind), Group: n.Group,
-		Address: n.Address, LocalAddress: n.LocalAddress, Device: n.Device, BindDevice: n.BindDevice,
+		Name: n.Name, Description: n.Description, Kind: bgp.Kind(n.Kind), Group: n.Group, Region: n.Region,
+		Address: n.Address, Range: n.Range, LocalAddress: n.LocalAddress, Device: n.Device, BindDevice: n.BindDevice,
 		LocalASN: bgp.ASN(n.LocalASN), RemoteASN: bgp.ASN(n.ASN), Passive: n.Passive, Port: port(n.Port),
 		MultihopTTL: n.MultihopTTL, TTLSecurity: n.TTLSecurity,
 		HoldTime: n.HoldTime, Keepalive: n.Keepalive, ConnectRetry: n.ConnectRetry,
 		Password: bgp.Password(n.Password.value.Reveal()), NextHop4: n.NextHop4, NextHop6: n.NextHop6,
-		GracefulRestart: n.GracefulRestart, MaxPrefixes: n.MaxPrefixes, Export: n.Export,
+		AddPaths: n.AddPaths, GracefulRestart: n.GracefulRestart, MaxPrefixes: n.MaxPrefixes, Export: n.Export,
+		AnnounceLimit: n.AnnounceLimit, Actions: n.Actions, AcceptBlackhole: n.AcceptBlackhole,
 		Import: imports(n.Allow, n.LocalPref, n.EnforceFirstAS, n.AllowOwnASN),
+	}
+	if n.Range.IsValid() {
+		out.MaxSessions = n.MaxSessions
 	}
 	if n.GracefulRestart {
 		out.RestartTime = n.RestartTime

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wgbgp/wgbgp/bgp"
 	"github.com/wgbgp/wgbgp/ha"
+	"github.com/wgbgp/wgbgp/tgwconnect"
 	"github.com/wgbgp/wgbgp/wg"
 )
 
@@ -80,7 +81,7 @@ tgw-asn = 64513
 			Address: netip.MustParseAddr(addr), LocalAddress: netip.MustParseAddr("169.254.6.1"),
 			RemoteASN: 64513, MultihopTTL: 2,
 			HoldTime: 30 * time.Second, Keepalive: 10 * time.Second, ConnectRetry: 2 * time.Second,
-			IPv4: true, IPv6: true, NextHop6: netip.MustParseAddr("fd00:1::9"), Export: true,
+			IPv4: true, IPv6: true, NextHop6: netip.MustParseAddr("fd00:1::9"), Export: true, AnnounceLimit: 1000,
 			Import: &bgp.ImportPolicy{Allow: everything, EnforceFirstAS: true, LocalPref: 100},
 		}
 	}
@@ -119,6 +120,19 @@ password = "file:/etc/wgbgp/md5"
 }
 
 // AC-19: the same fe80 address on two interfaces is two neighbors.
+// An address of the interface is a live edit: one that is added behind those there
+// are, even in the site's own subnet, must leave the session where it is.
+func TestAddedAddressMovesNoSession(t *testing.T) {
+	text := baseText + parisText + "[site.neighbor]\nasn = 65101\n"
+	for _, more := range []string{`"10.255.0.9/24"`, `"10.255.0.9/16"`, `"192.0.2.1/24"`, `"fd77::9/64"`} {
+		a := mustLoad(t, text)
+		b := mustLoad(t, strings.Replace(text, `"fd77::1/64"`, `"fd77::1/64", `+more, 1))
+		if change := a.Core.Neighbors[0].Compare(&b.Core.Neighbors[0]); change != 0 {
+			t.Errorf("%s added: the neighbor changed (%b), local address %s", more, change, b.Core.Neighbors[0].LocalAddress)
+		}
+	}
+}
+
 func TestLinkLocalTwins(t *testing.T) {
 	cfg := mustLoad(t, `
 [gateway]
@@ -300,5 +314,45 @@ func TestCheckOnlyWarnsOfWhatOnlyTheServiceHas(t *testing.T) {
 	}
 	if _, _, err = Load(p, Options{}); err == nil {
 		t.Error("the daemon started without its key")
+	}
+}
+
+func TestRouteServersHaveTheDefaultsOfTheOwnAccount(t *testing.T) {
+	cfg := mustLoad(t, `
+[gateway]
+name = "gw"
+asn = 65010
+router-id = "10.0.0.10"
+
+[[neighbor]]
+name = "rs"
+route-server = "all"
+bfd-interval = "500ms"
+
+[[neighbor]]
+name = "mine"
+route-server = "rs-0123456789abcdef0"
+local-asn = 65011
+announce-limit = 50
+export = false
+
+[[aggregate]]
+prefix = "10.96.0.0/11"
+`).Core
+	if len(cfg.Servers) != 2 || len(cfg.Neighbors) != 0 {
+		t.Fatalf("%d Route Servers and %d neighbors, want 2 and none before AWS has answered", len(cfg.Servers), len(cfg.Neighbors))
+	}
+	mine, rs := cfg.Servers[0], cfg.Servers[1]
+	if n := rs.Neighbor; n.Group != "rs" || n.AnnounceLimit != 100 || !n.Export || n.Import == nil || !n.IPv4 || n.IPv6 || rs.Entry.ServerID != tgwconnect.EveryServer || rs.Entry.ASN != 65010 {
+		t.Errorf("%+v", rs)
+	}
+	if rs.BFD.Interval != 500*time.Millisecond || rs.BFD.Multiplier != 3 {
+		t.Errorf("BFD %+v", rs.BFD)
+	}
+	if n := mine.Neighbor; n.AnnounceLimit != 50 || n.Export || mine.Entry.ServerID != "rs-0123456789abcdef0" || mine.Entry.ASN != 65011 {
+		t.Errorf("%+v", mine)
+	}
+	if to := cfg.Aggregates[0].To; len(to) != 2 || to[0] != "mine" || to[1] != "rs" {
+		t.Errorf("the aggregate is told to %v, want both", to)
 	}
 }

@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -16,8 +17,14 @@ func (l *loader) check() {
 	d := &l.doc
 	l.checkGateway(&d.Gateway)
 	l.checkFIB(&d.FIB)
+	l.checkDamping(&d.Damping)
+	l.checkGuard(&d.Guard)
 	l.checkRanks(&d.Rank)
+	l.checkHealth(&d.Health)
+	l.checkSecretStores(&d.Secrets)
+	l.checkAWS(&d.AWS)
 	l.checkPaths()
+	l.checkMetrics(&d.Metrics)
 	l.checkNames()
 	l.checkDevices()
 	for _, s := range d.Site {
@@ -29,6 +36,14 @@ func (l *loader) check() {
 		l.checkNeighbor(n)
 	}
 	l.checkSessions()
+	l.checkAggregates()
+	l.checkRegions()
+	l.checkConditionals()
+	l.checkAWSRoutes()
+	l.checkTargetGroups()
+	l.checkRecords()
+	l.checkTGWApply()
+	l.checkActions()
 }
 
 func (l *loader) wrong(m *meta, key, text, cure string, index ...int) {
@@ -91,6 +106,21 @@ func (l *loader) checkFIB(f *fibDoc) {
 	l.onePerFamily(&f.meta, "source", f.Source)
 }
 
+func (l *loader) checkDamping(d *dampingDoc) {
+	if !d.ok("suppress", "reuse", "half-life", "max-suppress") {
+		return
+	}
+	if d.Reuse >= d.Suppress {
+		l.wrong(&d.meta, "reuse", fmt.Sprintf("%d is not below suppress %d, so nothing would stay withheld", d.Reuse, d.Suppress), "use half of suppress")
+		return
+	}
+	// RFC 2439 section 4.2: the ceiling follows from reuse and the longest time.
+	if ceiling := float64(d.Reuse) * math.Exp2(d.MaxSuppress.Seconds()/d.HalfLife.Seconds()); ceiling < float64(d.Suppress) {
+		l.wrong(&d.meta, "suppress", fmt.Sprintf("%d is never reached: max-suppress %s bounds the penalty to %.0f", d.Suppress, d.MaxSuppress, ceiling),
+			"raise max-suppress or lower suppress")
+	}
+}
+
 func (l *loader) checkDevice(m *meta, key, name string) {
 	if name != "" && m.ok(key) && !validDevice(name) {
 		l.wrong(m, key, quote(name)+" is no interface name", "use up to 15 letters, digits, '-', '_' and '.'")
@@ -145,6 +175,18 @@ func (l *loader) checkRanks(r *ranksDoc) {
 	}
 }
 
+func (l *loader) checkMetrics(d *metricsDoc) {
+	if d.Listen == "" || !d.ok("listen") {
+		return
+	}
+	a, err := netip.ParseAddrPort(d.Listen)
+	if err != nil || a.Port() == 0 {
+		l.wrong(&d.meta, "listen", quote(d.Listen)+" is no address with a port", `write it as "127.0.0.1:9586" or "[::1]:9586"`)
+		return
+	}
+	d.addr = a
+}
+
 func (l *loader) checkPaths() {
 	d := &l.doc
 	if d.ok("state-dir") && !filepath.IsAbs(d.StateDir) {
@@ -185,6 +227,9 @@ func (l *loader) checkNames() {
 		if s.Neighbor != nil {
 			once("neighbor", s.Name, &s.meta)
 		}
+		if s.BFD && s.Neighbor == nil {
+			once("BFD session", s.Name, &s.meta)
+		}
 		for _, p := range s.Probe {
 			l.checkName(&p.meta, p.Name)
 		}
@@ -203,6 +248,37 @@ func (l *loader) checkNames() {
 	for _, n := range d.Neighbor {
 		l.checkName(&n.meta, n.Name)
 		once("neighbor", n.Name, &n.meta)
+		if n.BFD {
+			once("BFD session", n.Name, &n.meta)
+		}
+	}
+	for _, t := range d.TargetGroup {
+		once("aws-target-group", t.Name, &t.meta)
+	}
+	for _, r := range d.Record {
+		once("aws-record", r.Name, &r.meta)
+	}
+	for _, a := range d.Aggregate {
+		if a.has("name") && a.Name != a.Prefix.String() {
+			l.checkName(&a.meta, a.Name)
+			once("aggregate", a.Name, &a.meta)
+		}
+	}
+	for _, g := range d.GroupRank {
+		if g.has("name") && g.Name != g.Group+" "+g.Rank {
+			l.checkName(&g.meta, g.Name)
+			once("group-rank", g.Name, &g.meta)
+		}
+	}
+	for _, c := range d.Conditional {
+		l.checkName(&c.meta, c.Name)
+		once("conditional", c.Name, &c.meta)
+	}
+	for _, a := range d.Action {
+		if a.has("name") && a.Name != a.Community.text() {
+			l.checkName(&a.meta, a.Name)
+			once("community-action", a.Name, &a.meta)
+		}
 	}
 }
 
@@ -214,6 +290,7 @@ func (l *loader) checkDevices() {
 		if !validDevice(w.name) {
 			l.wrong(&w.meta, "", quote(w.name)+" is no interface name", "use up to 15 letters, digits, '-', '_' and '.'")
 		}
+		l.checkFleetPort(w)
 		if first := ports[w.ListenPort]; first != nil && w.ListenPort != 0 && w.ok("listen-port") {
 			l.wrong(&w.meta, "listen-port", fmt.Sprintf("interface %s has port %d already at %s", first.name, w.ListenPort, where(first.at("listen-port"))),
 				fmt.Sprintf("set another port, such as %d", w.ListenPort+1))

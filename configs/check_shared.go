@@ -22,6 +22,14 @@ func (l *loader) checkShared(s *siteDoc, w *wireguardDoc) {
 	}
 }
 
+// checkFleetPort keeps WireGuard off the port by which hosts with one key talk.
+func (l *loader) checkFleetPort(w *wireguardDoc) {
+	if w.SharedKey && w.ListenPort == wg.FleetPort && w.ok("listen-port") {
+		l.wrong(&w.meta, "listen-port", fmt.Sprintf("by port %d hosts with one private key tell each other where peers are", wg.FleetPort),
+			"set another port, such as 51820")
+	}
+}
+
 // checkTarget finds probes that do not measure their own site: on a shared
 // interface the longest allowed IP decides whom a packet goes to.
 func (l *loader) checkTarget(s *siteDoc, w *wireguardDoc, p *probeDoc) {

@@ -29,12 +29,13 @@ func (l *loader) checkSite(s *siteDoc) {
 		l.checkShared(s, w)
 	}
 	l.checkProbeNames(s)
+	l.checkSiteBFD(s)
 	if s.Neighbor != nil {
 		l.checkSiteNeighbor(s, w)
 	} else if len(s.Allow) > 0 {
 		l.warn("W-UNUSED", s.problem("allow", "an allow-list without a BGP neighbor does nothing", "add [site.neighbor] or remove the list"))
 	}
-	if s.Neighbor == nil && len(s.Prefixes) == 0 && s.ok("prefixes", "neighbor") {
+	if s.Neighbor == nil && len(s.Prefixes) == 0 && s.ok("prefixes", "neighbor") && !l.doc.link(s) {
 		l.warn("W-EMPTY", s.problem("", "no prefixes and no neighbor, so nothing is ever announced for this site", "add prefixes or [site.neighbor]"))
 	}
 	checks := l.checks(s)
@@ -130,16 +131,8 @@ func (l *loader) reserved(p netip.Prefix) string {
 	if slices.Contains(l.doc.FIB.Permit, p) {
 		return ""
 	}
-	if p.Bits() == 0 {
-		return "is the default route"
-	}
-	for _, m := range martians {
-		if p.Overlaps(m.p) {
-			return m.why
-		}
-	}
-	if ula := netip.MustParsePrefix("fd00::/8"); p.Addr().Is6() && p.Bits() <= ula.Bits() && p.Overlaps(ula) {
-		return "covers fd00::/8"
+	if why := unroutable(p); why != "" {
+		return why
 	}
 	for _, c := range l.doc.Connect {
 		for _, in := range c.Inside {
@@ -156,11 +149,27 @@ func (l *loader) reserved(p netip.Prefix) string {
 	return ""
 }
 
+// unroutable says why p can belong to nobody, or "".
+func unroutable(p netip.Prefix) string {
+	if p.Bits() == 0 {
+		return "is the default route"
+	}
+	for _, m := range martians {
+		if p.Overlaps(m.p) {
+			return m.why
+		}
+	}
+	if ula := netip.MustParsePrefix("fd00::/8"); p.Addr().Is6() && p.Bits() <= ula.Bits() && p.Overlaps(ula) {
+		return "covers fd00::/8"
+	}
+	return ""
+}
+
 func (l *loader) checkProbeNames(s *siteDoc) {
 	seen := map[string]*probeDoc{}
 	for _, p := range s.Probe {
 		switch p.Name {
-		case checkHeartbeat, checkHandshake, checkBGP:
+		case checkHeartbeat, checkHandshake, checkBGP, checkBFD:
 			l.wrong(&p.meta, "name", fmt.Sprintf("%q is the name of a built-in check", p.Name), "choose another name")
 		}
 		if first := seen[p.Name]; first != nil && p.ok("name") {
@@ -252,8 +261,6 @@ func (l *loader) checkNextHops(m *meta, addr netip.Addr, fams []family, nh4, nh6
 		switch {
 		case slices.Index(fams, f) < i:
 			l.wrong(m, "families", fmt.Sprintf("%s is given twice", f), "remove one of them", i)
-		case f == "ipv4" && addr.Is6() && !nh4.IsValid():
-			l.wrong(m, "families", "IPv4 over an IPv6 session needs a next hop", "add next-hop4, an IPv4 address of this host that the neighbor reaches", i)
 		case f == "ipv6" && addr.Is4() && !nh6.IsValid():
 			l.wrong(m, "families", "IPv6 over an IPv4 session needs a next hop", "add next-hop6, an IPv6 address of this host that the neighbor reaches", i)
 		}

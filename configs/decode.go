@@ -122,6 +122,9 @@ func (d *decoder) table(n *node, path string, dst reflect.Value) {
 		if f.required == "" || n.kids[f.key] != nil && !blank(n.kids[f.key]) {
 			continue
 		}
+		if slices.ContainsFunc(f.unless, func(key string) bool { return n.kids[key] != nil && !blank(n.kids[key]) && n.kids[key].val != false }) {
+			continue
+		}
 		b.refuse(f.key)
 		if !meant[f.key] {
 			d.report(b.problem(f.key, "missing", "add "+f.required))
@@ -330,7 +333,7 @@ func (f field) setInt(dst reflect.Value, v int64) error {
 		return refusal{fmt.Sprintf("%d is out of range", v), fmt.Sprintf("use %d to %d", lo, hi)}
 	}
 	if dst.CanUint() {
-		dst.SetUint(uint64(v)) //nolint:gosec // lo is not negative for unsigned kinds
+		dst.SetUint(uint64(v)) // lo is not negative for unsigned kinds
 	} else {
 		dst.SetInt(v)
 	}

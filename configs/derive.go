@@ -22,13 +22,28 @@ func (l *loader) derive() {
 		d.deriveSite(s)
 	}
 	for _, c := range d.Connect {
-		if c.Device == "" && validName(c.Name) {
+		if c.Device == "" && validName(c.Name) && !c.Discover {
 			c.Device = "gre-" + c.Name
 		}
 		c.Keepalive = thirdOf(c.Keepalive, c.HoldTime)
 	}
 	for _, n := range d.Neighbor {
 		d.deriveNeighbor(n)
+	}
+	d.deriveRegions()
+	l.deriveFront()
+	for _, a := range d.Action {
+		if a.Name == "" && a.has("community") {
+			a.Name = a.Community.text()
+		}
+	}
+	for _, a := range d.Aggregate {
+		if a.Name == "" && a.Prefix.IsValid() {
+			a.Name = a.Prefix.String()
+		}
+		if !a.has("to") {
+			a.To = d.amazons()
+		}
 	}
 }
 
@@ -83,6 +98,7 @@ func (d *document) deriveSite(s *siteDoc) {
 
 func (d *document) deriveNeighbor(n *neighborDoc) {
 	n.Keepalive = thirdOf(n.Keepalive, n.HoldTime)
+	n.deriveRouteServer()
 	if n.Group == "" {
 		n.Group = map[string]string{string(bgp.KindFleet): "fleet"}[n.Kind]
 		if n.Group == "" {
@@ -90,8 +106,11 @@ func (d *document) deriveNeighbor(n *neighborDoc) {
 		}
 	}
 	n.Address = zoned(n.Address, n.Device)
+	if n.Kind == string(bgp.KindFleet) {
+		d.deriveLink(n)
+	}
 	n.LocalAddress = zoned(n.LocalAddress, n.Device)
-	n.Families = families(n.Families, n.Address, n.NextHop4, n.NextHop6)
+	n.Families = families(n.Families, n.sessionAddress(), n.NextHop4, n.NextHop6)
 	if n.ASN == d.Gateway.ASN {
 		if !n.has("enforce-first-as") {
 			n.EnforceFirstAS = false
@@ -104,6 +123,18 @@ func (d *document) deriveNeighbor(n *neighborDoc) {
 			n.Export = true
 		}
 	}
+}
+
+// sessionAddress is the neighbor's address, or with a range the first one of it.
+// The addresses of Route Servers are IPv4 (facts/aws.md 3.1).
+func (n *neighborDoc) sessionAddress() netip.Addr {
+	if n.RouteServer != "" {
+		return netip.IPv4Unspecified()
+	}
+	if n.Range.IsValid() {
+		return n.Range.Addr()
+	}
+	return n.Address
 }
 
 // thirdOf is the keepalive of RFC 4271 section 4.4 when none is given.
@@ -147,7 +178,11 @@ func (w *wireguardDoc) inner(peer netip.Addr) netip.Addr {
 		if a.Is4() != peer.Is4() || a.Is6() && a.IsLinkLocalUnicast() != peer.IsLinkLocalUnicast() {
 			continue
 		}
-		if !best.IsValid() || p.Contains(peer.WithZone("")) && !peer.IsUnspecified() {
+		// The first one, so that an address added later moves no session.
+		if p.Contains(peer.WithZone("")) && !peer.IsUnspecified() {
+			return a
+		}
+		if !best.IsValid() {
 			best = a
 		}
 	}

@@ -116,8 +116,15 @@ func objects(d *document) map[string]object {
 		out[name] = o
 	}
 	add("gateway", &d.Gateway)
+	add("damping", &d.Damping)
+	add("guard", &d.Guard)
 	add("fib", &d.FIB)
+	add("health", &d.Health)
+	add("secrets", &d.Secrets)
+	add("aws", &d.AWS)
+	add("secrets vault", &d.Secrets.Vault)
 	add("api", &d.API)
+	add("metrics", &d.Metrics)
 	add("log", &d.Log)
 	add("daemon", &struct {
 		StateDir string `toml:"state-dir" class:"restart"`
@@ -139,6 +146,30 @@ func objects(d *document) map[string]object {
 	}
 	for _, n := range d.Neighbor {
 		add("neighbor "+n.Name, n)
+	}
+	for _, a := range d.Action {
+		add("community-action "+a.Name, a)
+	}
+	for _, t := range d.TGWApply {
+		add("tgw-apply "+t.Name, t)
+	}
+	for _, a := range d.AWSRoute {
+		add("aws-route "+a.Name, a)
+	}
+	for _, g := range d.GroupRank {
+		add("group-rank "+g.Name, g)
+	}
+	for _, c := range d.Conditional {
+		add("conditional "+c.Name, c)
+	}
+	for _, t := range d.TargetGroup {
+		add("aws-target-group "+t.Name, t)
+	}
+	for _, r := range d.Record {
+		add("aws-record "+r.Name, r)
+	}
+	for _, a := range d.Aggregate {
+		add("aggregate "+a.Name, a)
 	}
 	return out
 }

@@ -25,8 +25,16 @@ func mutate(t *testing.T, v reflect.Value) {
 		if *p = p.Next(); !p.IsValid() {
 			*p = netip.MustParseAddr("203.0.113.9")
 		}
+	case *netip.Prefix:
+		if !p.IsValid() {
+			*p = netip.MustParsePrefix("203.0.113.0/24")
+			break
+		}
+		*p = netip.PrefixFrom(p.Addr(), p.Bits()-1).Masked()
 	case *time.Duration:
 		*p += time.Second
+	case *community:
+		p.Community++
 	case *endpoint:
 		p.Host, p.Port = "other.example.net", p.Port+1
 	case *publicKey:

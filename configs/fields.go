@@ -12,6 +12,7 @@ import (
 //	toml:"key"         the key
 //	class:"live"       what a change of it costs (Class)
 //	req:"asn = 65010"  the key is required; the text is the cure
+//	unless:"a,b"       not required if one of these keys is there
 //	enum:"a|b"         the words allowed
 //	span:"1..65535"    bounds of a number or duration, both included
 //	opt:"whole,host"   whole seconds; prefix with host bits
@@ -21,6 +22,7 @@ type field struct {
 	index    int
 	class    Class
 	required string
+	unless   []string
 	enum     []string
 	span     string
 	whole    bool
@@ -42,6 +44,9 @@ func fieldsOf(t reflect.Type) []field {
 			continue
 		}
 		f := field{key: key, index: i, class: Class(sf.Tag.Get("class")), required: sf.Tag.Get("req"), span: sf.Tag.Get("span")}
+		if u := sf.Tag.Get("unless"); u != "" {
+			f.unless = strings.Split(u, ",")
+		}
 		if e := sf.Tag.Get("enum"); e != "" {
 			f.enum = strings.Split(e, "|")
 		}

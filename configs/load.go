@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -14,17 +15,26 @@ import (
 
 	"github.com/wgbgp/wgbgp/ha"
 	"github.com/wgbgp/wgbgp/internal/secret"
+	"github.com/wgbgp/wgbgp/tgwconnect"
 )
 
 // Config is a validated configuration with every default filled in.
 type Config struct {
 	Core     *ha.Config
 	API      API
+	Metrics  netip.AddrPort // where metrics are read; invalid: nowhere
+	Health   Health
+	Secrets  Secrets
+	AWS      AWS
 	Log      Log
 	StateDir string
-	Files    []string // files read, the named one first
+	Routes   []tgwconnect.RouteRule // tables of AWS that follow the sites
+	Front    Front
+	Wants    []tgwconnect.Want // what "wgbgp tgw apply" makes
+	Files    []string          // files read, the named one first
 
-	doc *document
+	doc    *document
+	source source
 }
 
 // API is where the control API listens.
@@ -44,6 +54,9 @@ type Log struct {
 type Options struct {
 	// Secrets opens references; nil: secret.Default.
 	Secrets *secret.Resolver
+	// Stores takes the place of Secrets: it makes what opens references once it is
+	// known where the stores are.
+	Stores func(Secrets) *secret.Resolver
 	// CheckOnly checks that secrets could be opened, without reading them. The
 	// keys of the result are empty.
 	CheckOnly bool
@@ -56,8 +69,24 @@ const maxFile = 64 << 20
 // files come at once: err is a Problems, and so are the warnings, which come
 // with and without an error.
 func Load(path string, opt Options) (cfg *Config, warnings Problems, err error) {
-	l := &loader{read: readFile, glob: filepath.Glob, opt: opt}
-	return l.load(path)
+	src := source{files: map[string][]byte{}, matches: map[string][]string{}}
+	l := &loader{opt: opt}
+	l.read = func(path string) (b []byte, err error) {
+		if b, err = readFile(path); err == nil {
+			src.files[path] = b
+		}
+		return b, err
+	}
+	l.glob = func(pattern string) (m []string, err error) {
+		if m, err = filepath.Glob(pattern); err == nil {
+			src.matches[pattern] = m
+		}
+		return m, err
+	}
+	if cfg, warnings, err = l.load(path); cfg != nil {
+		cfg.source = src
+	}
+	return cfg, warnings, err
 }
 
 func readFile(path string) ([]byte, error) {
@@ -114,8 +143,15 @@ func (l *loader) load(path string) (*Config, Problems, error) {
 	cfg := &Config{
 		Core:     l.build(),
 		API:      API{Socket: l.doc.API.Socket, Mode: l.doc.API.Mode.FileMode, Group: l.doc.API.Group},
+		Metrics:  l.doc.Metrics.addr,
 		Log:      Log{Level: l.doc.Log.Level.Level, Format: l.doc.Log.Format},
+		Health:   l.doc.Health.build(),
+		Secrets:  l.doc.Secrets.build(),
+		AWS:      l.doc.AWS.build(),
 		StateDir: l.doc.StateDir,
+		Routes:   l.doc.awsRules(),
+		Front:    l.doc.front(),
+		Wants:    l.doc.tgwWants(),
 		Files:    l.files,
 		doc:      &l.doc,
 	}
@@ -225,64 +261,4 @@ func (d *document) devices() []*wireguardDoc {
 	}
 	slices.SortFunc(out, func(a, b *wireguardDoc) int { return cmp.Compare(a.name, b.name) })
 	return out
-}
-
-// secrets opens or checks every reference.
-func (l *loader) secrets() {
-	res := l.opt.Secrets
-	if res == nil {
-		res = secret.Default()
-	}
-	one := func(m *meta, key string, r *secretRef) {
-		if r.ref.IsZero() || !m.ok(key) {
-			return
-		}
-		warnings, err := res.Check(r.ref)
-		for _, w := range warnings {
-			code := "W-SECRET"
-			switch r.ref.Scheme {
-			case "env":
-				code = "W-ENV"
-			case "file":
-				code = "W-KEYMODE"
-			}
-			text, cure, _ := strings.Cut(w, "; ")
-			l.warn(code, m.problem(key, text, cure))
-		}
-		if err == nil && !l.opt.CheckOnly {
-			r.value, err = res.Open(r.ref)
-		}
-		switch {
-		case err == nil:
-		case l.opt.CheckOnly && errors.Is(err, secret.ErrNotHere):
-			l.warn("W-NOTHERE", m.problem(key, notHere(err), "the service must have it"))
-		default:
-			text, cure, _ := strings.Cut(notHere(err), "; ")
-			if cure == "" {
-				cure = map[string]string{
-					"env": "set it for the daemon, or use file: or credential:",
-				}[r.ref.Scheme]
-			}
-			l.report(m.problem(key, text, cmp.Or(cure, "put the secret there, or correct the reference")))
-			m.refuse(key)
-		}
-	}
-	for _, w := range l.doc.devices() {
-		one(&w.meta, "private-key", &w.PrivateKey)
-	}
-	for _, s := range l.doc.Site {
-		one(&s.meta, "preshared-key", &s.PresharedKey)
-		if s.Neighbor != nil {
-			one(&s.Neighbor.meta, "password", &s.Neighbor.Password)
-		}
-	}
-	for _, n := range l.doc.Neighbor {
-		one(&n.meta, "password", &n.Password)
-	}
-	l.keys()
-}
-
-// notHere drops the sentinel's own words, which say nothing new.
-func notHere(err error) string {
-	return strings.TrimSuffix(err.Error(), ": "+secret.ErrNotHere.Error())
 }

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"os"
@@ -20,6 +21,7 @@ var update = flag.Bool("update", false, "rewrite the expected messages in testda
 var testKeys = map[string]string{
 	"/etc/wgbgp/wg0.key":  "SJ/CI6u2lGxsGXq9Kr8CDcGSSGLFjFIBTYkgHi32XXQ=",
 	"/etc/wgbgp/wg1.key":  "mGZHZIJTvx0yIhQTlkOeGeIMCLCtJCQjcD0A0gdHuWY=",
+	"/etc/wgbgp/wg2.key":  "SJhRUWBFNjsTL12PQpTapUNXpMiiVazsIbK9A1Wb7GE=",
 	"/etc/wgbgp/psk":      "Sm8Fg4QMbYxN9sVqmJ0xQv3S8l5PZbYDxJ6fGmB4J1c=",
 	"/etc/wgbgp/md5":      "correct horse battery",
 	"/etc/wgbgp/notakey":  "SECRETHALFAKEYSECRETHALFAKEY",
@@ -43,12 +45,30 @@ func (f testFiles) Open(name string) (secret.Value, error) {
 	return f.File.Open(name)
 }
 
+// testStore is a store elsewhere that knows the documents of testdata.
+type testStore struct{}
+
+func (testStore) Fetch(_ context.Context, name string) (secret.Document, error) {
+	doc, ok := map[string]string{
+		"kv/wgbgp/gw-a": `{"wg0":"` + testKeys["/etc/wgbgp/wg0.key"] + `"}`,
+		"arn:aws:secretsmanager:eu-central-1:123456789012:secret:wgbgp-AbCdEf": `{"paris":"` + testKeys["/etc/wgbgp/psk"] + `"}`,
+		"/wgbgp/paris/bgp": testKeys["/etc/wgbgp/md5"],
+	}[name]
+	if !ok {
+		return secret.Document{}, secret.ErrNotFound
+	}
+	return secret.Document{Text: secret.NewValue(doc)}, nil
+}
+
 func testOptions() Options {
 	r := secret.Default()
 	r.Register("file", testFiles{})
 	env := map[string]string{"WG0_KEY": testKeys["/etc/wgbgp/wg0.key"]}
 	r.Register("env", secret.Env{Lookup: func(k string) (string, bool) { v, ok := env[k]; return v, ok }})
 	r.Register("credential", secret.Credential{Dir: "/nonexistent"})
+	for _, scheme := range []string{secret.SchemeAWS, secret.SchemeSSM, secret.SchemeVault} {
+		r.Register(scheme, &secret.Remote{Scheme: scheme, Fetcher: testStore{}})
+	}
 	return Options{Secrets: r}
 }
 

@@ -19,6 +19,8 @@ type Problem struct {
 	Key  string // path such as "site[paris].endpoint"; empty when the text is not TOML
 	Text string // what is wrong
 	Cure string // what to do about it
+	// Temporary: another try may succeed, since somebody else did not answer.
+	Temporary bool
 }
 
 // String is the one line that an operator sees:
@@ -51,6 +53,12 @@ func (ps Problems) Error() string {
 		lines[i] = p.String()
 	}
 	return strings.Join(lines, "\n")
+}
+
+// Temporary reports whether another try may succeed: nothing is wrong but that
+// somebody else did not answer.
+func (ps Problems) Temporary() bool {
+	return len(ps) > 0 && !slices.ContainsFunc(ps, func(p Problem) bool { return !p.Temporary })
 }
 
 // sorted orders by place and drops repetitions. The order of files is the order

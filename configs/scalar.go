@@ -222,20 +222,13 @@ func (l *logLevel) text() string { return strings.ToLower(l.String()) }
 // community is "ASN:VALUE" or one of the well-known names.
 type community struct{ bgp.Community }
 
-var communityNames = []struct {
-	name string
-	c    bgp.Community
-}{
-	{"graceful-shutdown", bgp.GracefulShutdown},
-	{"blackhole", bgp.Blackhole},
-	{"no-export", bgp.NoExport},
-	{"no-advertise", bgp.NoAdvertise},
-}
+// wellKnown are the communities that have a name.
+var wellKnown = []bgp.Community{bgp.GracefulShutdown, bgp.Blackhole, bgp.NoExport, bgp.NoAdvertise}
 
 func (c *community) parse(s string) error {
-	for _, n := range communityNames {
-		if n.name == s {
-			c.Community = n.c
+	for _, n := range wellKnown {
+		if n.String() == s {
+			c.Community = n
 			return nil
 		}
 	}
@@ -250,12 +243,7 @@ func (c *community) parse(s string) error {
 }
 
 func (c *community) text() string {
-	for _, n := range communityNames {
-		if n.c == c.Community {
-			return n.name
-		}
-	}
-	return fmt.Sprintf("%d:%d", c.Community>>16, c.Community&0xffff)
+	return c.String()
 }
 
 // validName is the form of every name that an operator gives: it appears in

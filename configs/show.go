@@ -82,6 +82,9 @@ func encodeValue(v reflect.Value) string {
 		}
 		return encodeString(p.String())
 	case *netip.Prefix:
+		if !p.IsValid() {
+			return `""`
+		}
 		return encodeString(p.String())
 	case *string:
 		return encodeString(*p)

@@ -10,6 +10,9 @@ import (
 // suggestKey is the cure for an unknown key: a near one (which is returned too),
 // the table it belongs to, or the list.
 func suggestKey(key string, t reflect.Type) (near, cure string) {
+	if t == reflect.TypeFor[connectDoc]() && strings.HasPrefix(key, "bfd") {
+		return "", "a Transit Gateway does not speak BFD: remove it. Neighbors and sites may have it"
+	}
 	var known []string
 	for _, f := range fieldsOf(t) {
 		known = append(known, f.key)

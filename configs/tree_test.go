@@ -176,8 +176,8 @@ func FuzzLoad(f *testing.F) {
 		lines := 1 + bytes.Count(data, []byte("\n"))
 		all := warnings
 		if err != nil {
-			all = append(all, err.(Problems)...) //nolint:errorlint // Load documents it
-			if len(err.(Problems)) == 0 {        //nolint:errorlint // as above
+			all = append(all, err.(Problems)...) // Load documents it
+			if len(err.(Problems)) == 0 {        // as above
 				t.Error("an error without a problem")
 			}
 		}

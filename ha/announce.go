@@ -22,23 +22,21 @@ func (w *walker) announce(e *entry, old *bgp.Route, report *bgp.RouteReport) boo
 		w.hold(e, k, k.reason, k.detail)
 		return false
 	}
+	if x := k.wish(); x != nil && x.nobody != "" {
+		w.hold(e, k, ReasonCommunity, x.nobody)
+		return false
+	}
 	if reason, detail := w.forwarding(e, old, report); reason != ReasonNone {
 		w.hold(e, k, reason, detail)
 		return false
 	}
-	if w.c.drain == DrainWithdraw {
-		w.hold(e, k, ReasonDraining, "")
+	w.forwarded = true
+	if reason, detail := w.c.silenced(); reason != ReasonNone {
+		w.hold(e, k, reason, detail)
 		return false
 	}
-	if name := notForOthers(k.attrs()); name != "" {
-		w.hold(e, k, ReasonCommunity, name)
-		return false
-	}
-	to := w.c.exports.get(exportKey{k.kind(), w.c.rank(k)})
+	to := w.audience(e, k)
 	if len(to) == 0 {
-		if k.site != nil {
-			w.hold(e, k, ReasonNoAudience, "")
-		}
 		return false
 	}
 	w.ann.add(bgp.Announcement{Prefix: e.prefix, Attrs: k.attrs(), To: to, Except: k.except()})
@@ -58,7 +56,10 @@ func (w *walker) forwarding(e *entry, old *bgp.Route, report *bgp.RouteReport) (
 		}
 		anyReady = true
 		if old != nil && throughDevice(old, k.device()) {
-			if report == nil {
+			switch {
+			case !w.everyWayWorks(e):
+				return ReasonRoute, "it led elsewhere a moment ago"
+			case report == nil:
 				return ReasonNone, ""
 			}
 			return reportReason(report), report.Detail
@@ -97,20 +98,4 @@ func reportReason(r *bgp.RouteReport) Reason {
 	default:
 		return ReasonRouteFailed
 	}
-}
-
-// notForOthers names the well-known community that forbids passing a path on
-// (RFC 1997, RFC 7999 section 3.2).
-func notForOthers(a *bgp.Attrs) string {
-	for _, c := range a.Communities {
-		switch c {
-		case bgp.NoExport:
-			return "NO_EXPORT"
-		case bgp.NoAdvertise:
-			return "NO_ADVERTISE"
-		case bgp.Blackhole:
-			return "BLACKHOLE"
-		}
-	}
-	return ""
 }

@@ -19,23 +19,31 @@ func (c *Core) assemble(w *walker) *Plan {
 		last = &Plan{}
 	}
 	f := &c.cfg.FIB
+	c.offered = offered{w.ann.done(), w.withheld.done()}
+	ann, held, quotas := c.shareOut(w, c.offered, last)
 	p := &Plan{
 		Gen:           last.Gen + 1,
 		Devices:       c.planDevices(last.Devices),
 		Tunnels:       keepTunnels(last.Tunnels, c.tunnelsWant),
 		Neighbors:     c.neighborsWant,
-		Announcements: w.ann.done(),
+		Announcements: ann,
 		FIB: bgp.FIB{
 			Table: f.Table, VRF: f.VRF, Protocol: f.Protocol, RulePref: f.RulePref, Mark: f.Mark, Complete: c.complete,
-			Routes: w.routes.done(),
+			Routes: w.routes.done(), Lost: c.lost,
 		},
 		Probes:   c.probes,
-		Withheld: w.withheld.done(),
+		BFD:      c.bfdWant,
+		Withheld: held,
+		Quotas:   quotas,
+		Claims:   w.claims(last.Claims),
+
+		Greetings: c.greet(last.Greetings),
 	}
 	p.Sources = c.planSources(last.Sources, w)
 	if c.plan != nil && same(last.Devices, p.Devices) && same(last.Tunnels, p.Tunnels) && same(last.Neighbors, p.Neighbors) &&
 		same(last.Announcements, p.Announcements) && same(last.FIB.Routes, p.FIB.Routes) && same(last.Withheld, p.Withheld) &&
-		same(last.Probes, p.Probes) && same(last.Sources, p.Sources) && equalFrame(&last.FIB, &p.FIB) {
+		same(last.Probes, p.Probes) && same(last.BFD, p.BFD) && same(last.Sources, p.Sources) && same(last.Quotas, p.Quotas) && same(last.Claims, p.Claims) && same(last.Greetings, p.Greetings) &&
+		same(last.FIB.Lost, p.FIB.Lost) && equalFrame(&last.FIB, &p.FIB) {
 		return c.plan
 	}
 	return p
@@ -118,12 +126,12 @@ func (s *siteState) isPeer(p *wg.Peer) bool {
 		p.Keepalive == c.Keepalive && p.Dead == dead && (same(p.AllowedIPs, ips) || slices.Equal(p.AllowedIPs, ips))
 }
 
-// planSources lists every open device: one whose site owns nothing passes
-// nothing.
+// planSources lists every open device that leads to a site: one whose site owns
+// nothing passes nothing. Another gateway may send what comes from anywhere.
 func (c *Core) planSources(old []AcceptedSources, w *walker) []AcceptedSources {
 	var out []AcceptedSources
 	for i := range c.cfg.Devices {
-		if d := &c.cfg.Devices[i]; d.Mode == wg.ModeOpen {
+		if d := &c.cfg.Devices[i]; d.Mode == wg.ModeOpen && !c.devices[d.Name].link() {
 			out = append(out, AcceptedSources{Device: d.Name, Prefixes: w.sources[d.Name]})
 		}
 	}
@@ -152,7 +160,8 @@ func equalExport(a, b bgp.Export) bool {
 
 func equalDevice(a, b *wg.Device) bool {
 	return a.Name == b.Name && a.Backend == b.Backend && a.PrivateKey == b.PrivateKey && a.ListenPort == b.ListenPort &&
-		a.FirewallMark == b.FirewallMark && a.MTU == b.MTU && slices.Equal(a.Addresses, b.Addresses) && a.VRF == b.VRF && a.Mode == b.Mode
+		a.FirewallMark == b.FirewallMark && a.MTU == b.MTU && slices.Equal(a.Addresses, b.Addresses) && a.VRF == b.VRF && a.Mode == b.Mode &&
+		a.SharedKey == b.SharedKey
 }
 
 func equalFrame(a, b *bgp.FIB) bool {
@@ -181,7 +190,10 @@ func compareWithheld(a, b Withheld) int {
 	if d := cmp.Compare(a.Site, b.Site); d != 0 {
 		return d
 	}
-	return cmp.Compare(a.From, b.From)
+	if d := cmp.Compare(a.From, b.From); d != 0 {
+		return d
+	}
+	return cmp.Compare(a.Group, b.Group)
 }
 
 // everything is what an open peer may carry; routes and the source check decide.

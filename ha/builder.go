@@ -14,6 +14,7 @@ type builder[T any] struct {
 	n     int // elements of old dealt with
 	out   []T // once something differs
 	fresh bool
+	more  int // about how many there will be that were not in old
 }
 
 // next is the element of the last plan that would come next, nil if none. Who
@@ -27,34 +28,42 @@ func (b *builder[T]) next() *T {
 
 func (b *builder[T]) keep() { b.n++ }
 
-func (b *builder[T]) add(v T) {
+// skip passes over elements of the last plan that come before what is added
+// next: they are gone.
+func (b *builder[T]) skip() {
+	b.flush()
+	b.n++
+	b.from = b.n
+}
+
+// add reports whether the last plan had the same.
+func (b *builder[T]) add(v T) bool {
 	b.v = v
 	for b.n < len(b.old) {
 		o := &b.old[b.n]
 		if b.equal(o, &b.v) {
 			b.n++
-			return
+			return true
 		}
 		d := b.order(o, &b.v)
 		if d > 0 {
 			break // v comes before it
 		}
-		b.flush()
-		b.n++ // gone, or replaced by v
-		b.from = b.n
+		b.skip() // gone, or replaced by v
 		if d == 0 {
 			break
 		}
 	}
 	b.flush()
 	b.out = append(b.out, v)
+	return false
 }
 
 // flush copies the run that is pending.
 func (b *builder[T]) flush() {
 	if !b.fresh {
 		b.fresh = true
-		b.out = make([]T, 0, len(b.old)+16)
+		b.out = make([]T, 0, len(b.old)+b.more+16)
 	}
 	b.out = append(b.out, b.old[b.from:b.n]...)
 	b.from = b.n

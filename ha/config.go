@@ -11,15 +11,50 @@ import (
 
 // Config is what the operator wants, validated and with every default filled
 // in. It is immutable; a reload hands over a new one. Package configs makes it
-// from TOML. All slices are sorted by Name.
+// from TOML. Slices are sorted by Name where
+// nothing else is said.
 type Config struct {
-	Gateway   Gateway
-	Devices   []wg.Device // without peers: sites bring them
-	Sites     []Site
-	Connect   []tgwconnect.ConnectPeer
-	Neighbors []bgp.Neighbor // complete: two per Connect peer, one per BGP site, plain ones
-	FIB       FIB
-	Ranks     Ranks
+	Gateway    Gateway
+	Devices    []wg.Device // without peers: sites bring them
+	Sites      []Site
+	Connect    []tgwconnect.ConnectPeer
+	Discover   []Discovery       // by name; AWS says what becomes of them
+	Servers    []ServerDiscovery // the same for sessions with VPC Route Servers
+	Neighbors  []bgp.Neighbor    // complete: two per Connect peer, one per BGP site, plain ones
+	FIB        FIB
+	Ranks      Ranks
+	GroupRanks []GroupRank       // what differs from Ranks; by group, then rank
+	BFD        []bgp.BFDSession  // one per neighbor or site that wants one, under its name
+	Confirms   []Confirm         // by neighbor
+	Aggregates []Aggregate       // by prefix
+	Conditions []Condition       // by name
+	Actions    []CommunityAction // by community
+	Watched    []netip.Prefix    // whose carrier the plan says, for tables without BGP; sorted
+	Health     Health
+	Guard      Guard
+}
+
+// Health says what counts when others ask whether this host forwards.
+type Health struct {
+	Sites CountSites // empty: CountDialled
+}
+
+// CommunityAction is what a neighbor with Actions may ask for by a community.
+type CommunityAction struct {
+	Community  bgp.Community
+	LocalPref  uint32   // given to the path; 0: as it is
+	Prepend    uint8    // more of our ASNs toward every Transit Gateway
+	NoAnnounce []string // neighbor groups that are not told, sorted
+}
+
+// Aggregate is a prefix that is announced while this host announces enough that
+// lies inside it.
+type Aggregate struct {
+	Prefix netip.Prefix // masked
+	Min    int          // so many contributors at least; 0: 1
+	// Suppress takes the contributors back from the groups that have the aggregate.
+	Suppress bool
+	To       []string // neighbor groups, sorted
 }
 
 // Gateway is this host.
@@ -28,13 +63,18 @@ type Gateway struct {
 	ASN      bgp.ASN
 	RouterID netip.Addr // IPv4
 	Region   string
-	// CoalesceDelay bounds how long good news waits for company; a failure
-	// never waits.
+	// Prefer lists other regions, the nearest first; those that it does not name
+	// come after them.
+	Prefer []string
+	// CoalesceDelay is how long good news that follows other news waits for
+	// company; a failure never waits.
 	CoalesceDelay time.Duration
 	// EndOfRIBWait bounds how long sweeping waits for neighbors (RFC 4724).
 	EndOfRIBWait time.Duration
 	// Linger is how long a route outlives its withdrawal.
 	Linger time.Duration
+	// DrainLimit bounds how long a leaving host with a partner waits for traffic to move.
+	DrainLimit time.Duration
 }
 
 // FIB is where and how routes are installed.
@@ -95,6 +135,12 @@ type Site struct {
 	Rules       Rule
 	IdlePolicy  IdlePolicy
 	HoldDown    time.Duration // wait after recovery before trusting the site again
+	Damping     Damping
+	// Preempt: when it comes back it takes over from the host that holds it.
+	Preempt bool
+	// Link: the peer is a gateway of the fleet, behind which anything may be. It is
+	// no place of its own: it counts nowhere where sites are counted.
+	Link bool
 	// Roams: other hosts have the device's private key, and the site's one
 	// session is wherever it dials.
 	Roams bool
@@ -119,6 +165,7 @@ const (
 	CheckHandshake CheckKind = "handshake" // handshake age only: slow, and idle is not death
 	CheckProbe     CheckKind = "probe"     // ICMP or TCP
 	CheckBGP       CheckKind = "bgp"       // the site's BGP session
+	CheckBFD       CheckKind = "bfd"       // the BFD session of the site's name
 )
 
 // Check is one piece of evidence about a site. Name is unique in the site.
@@ -129,6 +176,9 @@ type Check struct {
 	Probe wg.Probe
 	Rise  int // consecutive successes before up
 	Fall  int // consecutive failures before down
+	// Strict: a BFD session that never came up counts as not measured yet, instead
+	// of as no evidence.
+	Strict bool
 	// Prefixes, when not empty, are withdrawn when this check fails; the site
 	// itself is not judged by it.
 	Prefixes []netip.Prefix
@@ -166,6 +216,23 @@ type RankAttrs struct {
 
 // Ranks maps ranks to attributes.
 type Ranks map[Rank]RankAttrs
+
+// GroupRank is what a rank means toward one neighbor group.
+type GroupRank struct {
+	Group string
+	Rank  Rank
+	RankAttrs
+}
+
+// rankAttrs is what the rank means toward the group.
+func (c *Config) rankAttrs(group string, rank Rank) RankAttrs {
+	for i := range c.GroupRanks {
+		if g := &c.GroupRanks[i]; g.Group == group && g.Rank == rank {
+			return g.RankAttrs
+		}
+	}
+	return c.Ranks[rank]
+}
 
 // DefaultRanks is the table of design section 4.
 func DefaultRanks() Ranks {

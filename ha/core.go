@@ -14,19 +14,25 @@ import (
 // Core holds what has been observed and decides from it. It is not safe for
 // concurrent use: one loop owns it.
 type Core struct {
-	cfg     *Config
+	base    *Config // the operator's
+	cfg     *Config // the same with what was discovered
 	started time.Time
 	now     time.Time // of the latest fact or plan
 	drain   DrainPhase
 
-	sites       []*siteState // by name
-	siteByName  map[string]*siteState
-	siteByProbe map[string]*siteState
-	neighbors   map[string]*neighborState
-	left        map[string]bgp.NeighborState // standing sessions of neighbors that left the configuration
-	devices     map[string]*deviceState
-	tunnels     map[string]tgwconnect.TunnelState
-	rib         rib
+	sites           []*siteState // by name
+	siteByName      map[string]*siteState
+	siteByProbe     map[string]*siteState
+	neighborByProbe map[string]*neighborState // see confirm.go
+	neighbors       map[string]*neighborState
+	left            map[string]bgp.NeighborState // standing sessions of neighbors that left the configuration
+	devices         map[string]*deviceState
+	tunnels         map[string]tgwconnect.TunnelState
+	found           []tgwconnect.Candidate // see discover.go
+	discovered      bool
+	servers         []tgwconnect.ServerCandidate
+	serversSeen     bool
+	rib             rib
 
 	routes appliedRoutes
 	ann    appliedAnnouncements
@@ -34,23 +40,46 @@ type Core struct {
 	endpoints     []netip.Addr // of every tunnel, sorted
 	endpointsOld  bool
 	exports       exportTable
-	probes        []wg.Probe
+	heeder        heeder
+	allProbes     []siteProbe // as configured, by ID
+	probes        []wg.Probe  // as sent, see pace.go
+	probesOld     bool
+	aggregates    []*aggregateState // by prefix
+	limits        []groupLimit      // by group
+	offered       offered
+	sharing       sharing
+	bfd           map[string]*bfdState
+	bfdWant       []bgp.BFDSession
+	broken        []string // neighbors that BFD found dead since the last plan
 	neighborsWant []bgp.Neighbor
 	tunnelsWant   []tgwconnect.Tunnel
 	complete      bool
+	host          guard
+	resume        *resume                  // an earlier process told neighbors what they keep; nil: no more
+	outlived      time.Duration            // see takeover.go
+	rosters       map[rosterKey]*wg.Roster // see greet.go
+	greeted       []*siteState             // with a greeting, in no order
 
-	plan   *Plan
-	dirty  bool
-	urgent bool
-	due    time.Time // when time alone may change the plan
-	walk   walker    // scratch of the planner
-	moves  []Transition
+	epoch uint64 // changes with whatever may change the plan of settled entries
+	// thorough makes every plan work out every entry: the tests' measure of the
+	// shortcut for settled ones.
+	thorough bool
+	plan     *Plan
+	lost     []bgp.NextHop // see Lost
+	lostOld  bool
+	dirty    bool
+	urgent   bool
+	due      time.Time // when time alone may change the plan
+	walk     walker    // scratch of the planner
+	moves    []Transition
 }
 
 // Transition is a change of a site's verdict or of a session's state, for logs
 // and events.
 type Transition struct {
 	Site, Neighbor string // one of them
+	BFD            bool   // the change is of their BFD session
+	Underlay       bool   // this host as a whole stepped down, or up again: see guard.go
 	From, To       string
 	Reason         string
 	Detail         string
@@ -73,9 +102,18 @@ type siteState struct {
 	neighbor *neighborState
 	except   []string      // the site's own neighbor: never told its own prefixes
 	hop      []bgp.NextHop // out of the site's device, shared by its routes
+	many     []bgp.NextHop // the last set that began with it, likewise
 	missing  bool          // the peer was not on the device when last looked
 	dead     bool          // its endpoint may be resolved again
 	parked   bool          // let go of: see park.go
+	beats    bool          // has a heartbeat
+	pace     pace          // of it: see pace.go
+
+	greeting greeting
+	sighted  sighting
+	steer    Steer
+	returned bool // it came back since somebody else spoke for it: see yields
+	held     bool // by another host of the fleet, in this plan
 
 	// Planning scratch. Allowed IPs of this plan are lastAllowed[:kept], or once
 	// they differ from those of the last plan (moved), allowed. applied is the
@@ -95,8 +133,20 @@ type neighborState struct {
 	site  *siteState
 	seen  bgp.NeighborState
 	hop   []bgp.NextHop // through the neighbor's device
+	via   []bgp.NextHop // the gateway it named last, shared by its routes
+	many  []bgp.NextHop // the last set that began with it, likewise
 	once  bool          // seen at least once
 	split []string      // its own name, for split horizon
+	flush uint32        // bgp.Neighbor.Flush
+	// A host of the fleet is suspected to be dead since, and believed to be since;
+	// zero: it is not.
+	suspected, died time.Time
+	confirm         *confirming // nil: nothing is asked
+	far             int         // see distance
+	link            *siteState  // the WireGuard link to it; nil: there is none
+
+	gateways []netip.Addr // that it named, see note
+	losing   time.Time    // begin of the session that ends just now
 }
 
 type deviceState struct {
@@ -129,6 +179,7 @@ func New(now time.Time, cfg *Config) *Core {
 		devices:   map[string]*deviceState{},
 		neighbors: map[string]*neighborState{},
 		left:      map[string]bgp.NeighborState{},
+		rosters:   map[rosterKey]*wg.Roster{},
 		tunnels:   map[string]tgwconnect.TunnelState{},
 	}
 	c.rib.init()
@@ -140,8 +191,9 @@ func New(now time.Time, cfg *Config) *Core {
 // still there is kept.
 func (c *Core) Reconfigure(now time.Time, cfg *Config) {
 	old := *c
+	c.base, cfg = cfg, withDiscovered(cfg, c.found, c.servers)
 	c.now, c.cfg = now, cfg
-	c.sites = make([]*siteState, 0, len(cfg.Sites))
+	c.sites, c.greeted = make([]*siteState, 0, len(cfg.Sites)), nil
 	c.siteByName = make(map[string]*siteState, len(cfg.Sites))
 	c.siteByProbe = map[string]*siteState{}
 	c.devices = make(map[string]*deviceState, len(cfg.Devices))
@@ -155,14 +207,20 @@ func (c *Core) Reconfigure(now time.Time, cfg *Config) {
 	}
 	for i := range cfg.Neighbors {
 		n := &neighborState{cfg: &cfg.Neighbors[i], split: []string{cfg.Neighbors[i].Name}}
-		n.hop = []bgp.NextHop{{Device: n.cfg.Device}}
+		n.hop, n.far = []bgp.NextHop{{Device: n.cfg.Device}}, cfg.Gateway.distance(n.cfg)
 		if o := old.neighbors[n.cfg.Name]; o != nil {
-			n.seen, n.once = o.seen, o.once
+			n.seen, n.once, n.flush, n.suspected, n.died = o.seen, o.once, o.flush, o.suspected, o.died
+			n.losing, n.gateways = o.losing, o.gateways
 		} else if st, ok := c.left[n.cfg.Name]; ok {
 			n.seen, n.once = st, true // the speaker may not have seen that it left
 			delete(c.left, n.cfg.Name)
 		}
 		c.neighbors[n.cfg.Name] = n
+	}
+	for _, o := range old.neighbors {
+		if t := c.neighbors[o.cfg.Dynamic]; o.cfg.Dynamic != "" && t != nil {
+			c.admit(t.cfg, o.seen)
+		}
 	}
 	for name, o := range old.neighbors {
 		if c.neighbors[name] == nil && o.seen.State == bgp.StateEstablished {
@@ -172,19 +230,33 @@ func (c *Core) Reconfigure(now time.Time, cfg *Config) {
 	for i := range cfg.Sites {
 		c.addSite(&cfg.Sites[i], old.siteByName[cfg.Sites[i].Name])
 	}
+	for _, n := range c.neighbors {
+		if n.cfg.Kind == bgp.KindFleet {
+			n.link = c.siteByName[n.cfg.Site]
+		}
+	}
+	c.forgetRosters()
 	for _, d := range c.devices {
 		slices.SortFunc(d.sites, func(a, b *siteState) int { return a.cfg.Peer.Key.Compare(b.cfg.Peer.Key) })
 	}
+	c.prepareConfirms(old.neighbors)
+	c.host.reconfigure(&cfg.Guard)
 	c.prepare()
-	c.rib.reconfigure(c.sites, c.neighbors)
+	c.prepareBFD(now, old.bfd)
+	c.heeder = heeder{actions: cfg.Actions, mark: cfg.Gateway.markTGW()}
+	c.rib.reconfigure(c.sites, c.neighbors, &c.heeder)
 	c.exports = newExportTable(cfg)
+	c.limits = groupLimits(cfg)
+	c.outlived = outlived(cfg)
+	c.prepareAggregates()
 	for _, s := range c.sites {
 		if s.neighbor != nil && s.neighbor.seen.State == bgp.StateEstablished && s.health.unheard() {
 			s.health.session(now, s.neighbor.seen) // nobody reports it again while it stands
 		}
 		c.judge(now, s)
 	}
-	c.endpointsOld, c.dirty, c.urgent = true, true, true
+	c.endpointsOld, c.lostOld, c.dirty, c.urgent = true, true, true, true
+	c.epoch++
 }
 
 func (c *Core) addSite(cfg *Site, old *siteState) {
@@ -194,13 +266,21 @@ func (c *Core) addSite(cfg *Site, old *siteState) {
 		s.health, s.missing, s.lastAllowed = old.health, old.missing, old.lastAllowed
 		s.disabled = cfg.Disabled || (old.disabled && !old.cfg.Disabled)
 		s.parked = old.parked && cfg.Roams
-		s.judged, s.dead = old.judged, old.dead // a reload is no news
+		s.judged, s.dead, s.pace = old.judged, old.dead, old.pace // a reload is no news
+		s.steer, s.returned = old.steer, old.returned
+		s.sighted = old.sighted
+		if s.greeting = old.greeting; s.greeting.try > 0 {
+			c.greeted = append(c.greeted, s)
+		}
 		s.health.reconfigure(cfg)
 	} else {
-		s.health = newHealth(cfg)
+		s.health, s.pace = newHealth(cfg), s.firstPace()
 	}
 	if n := c.neighbors[cfg.Neighbor]; n != nil {
 		s.neighbor, n.site, s.except = n, s, n.split
+	}
+	if old != nil && s.neighbor != nil && old.neighbor != nil && old.neighbor.cfg.Compare(s.neighbor.cfg)&bgp.ChangeReset != 0 {
+		s.health.excuse(c.now)
 	}
 	if s.dev != nil {
 		s.dev.sites = append(s.dev.sites, s)
@@ -216,8 +296,8 @@ func (c *Core) addSite(cfg *Site, old *siteState) {
 
 // prepare derives the parts of the plan that depend on configuration alone.
 func (c *Core) prepare() {
-	c.prepareProbes()
-	c.neighborsWant = slices.Clone(c.cfg.Neighbors)
+	c.listProbes()
+	c.wantNeighbors()
 	c.tunnelsWant = nil
 	for _, p := range c.cfg.Connect {
 		t := p.Tunnel()
@@ -226,21 +306,6 @@ func (c *Core) prepare() {
 		c.tunnelsWant = append(c.tunnelsWant, t)
 	}
 	slices.SortFunc(c.tunnelsWant, func(a, b tgwconnect.Tunnel) int { return cmp.Compare(a.Name, b.Name) })
-}
-
-// prepareProbes lists the probes of all sites but those that the configuration
-// disables. A site that only an order disabled goes on being measured, so that
-// it is known what enabling it will bring.
-func (c *Core) prepareProbes() {
-	c.probes = c.probes[:0:0]
-	for _, s := range c.sites {
-		for _, k := range s.cfg.Checks {
-			if k.Probe.ID != "" && !(s.cfg.Disabled && s.disabled) {
-				c.probes = append(c.probes, k.Probe)
-			}
-		}
-	}
-	slices.SortFunc(c.probes, func(a, b wg.Probe) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 // Step remembers one observation.
@@ -253,18 +318,38 @@ func (c *Core) Step(now time.Time, f Fact) {
 		if s := c.siteByProbe[f.ID]; s != nil {
 			s.health.probe(now, f.ProbeResult)
 			c.judge(now, s)
+		} else if n := c.neighborByProbe[f.ID]; n != nil {
+			c.answered(now, n, f.OK)
+		} else {
+			c.stepAnchor(now, f.ProbeResult)
 		}
+	case UnderlayObserved:
+		c.stepUnderlay(now, f)
 	case NeighborObserved:
 		c.stepNeighbor(now, f)
+	case NeighborLosing:
+		if n := c.neighbors[f.Name]; n != nil && n.seen.State == bgp.StateEstablished {
+			n.losing, c.lostOld = n.seen.Since, true
+		}
+	case BFDObserved:
+		c.stepBFD(now, f)
 	case PathsChanged:
-		c.rib.apply(f.Changes, c.neighbors)
+		c.rib.apply(now, f.Changes, c.neighbors, &c.heeder)
 		c.dirty = true
 	case TunnelObserved:
 		was, ok := c.tunnels[f.Name]
 		c.tunnels[f.Name] = f.TunnelState
+		if !ok || was.Up != f.Up || was.Err != f.Err {
+			c.epoch++
+		}
 		if !ok || was.Up != f.Up {
 			c.dirty, c.urgent = true, c.urgent || !f.Up
+			c.lostOld = true
 		}
+	case RosterHeard:
+		c.rosters[rosterKey{f.Device, f.Host}] = f.Roster
+	case PeerSighted:
+		c.stepSighted(now, f)
 	case WireGuardApplied:
 		c.stepApplied(now, f)
 	case RoutesApplied:
@@ -279,140 +364,35 @@ func (c *Core) Step(now time.Time, f Fact) {
 		c.ann = appliedAnnouncements{f.Plan, f.AnnounceApplied}
 		c.dirty = true
 	case SiteSet:
-		if s := c.siteByName[f.Site]; s != nil && s.disabled != f.Disabled {
+		s := c.siteByName[f.Site]
+		if s != nil && !f.Disabled && s.judged.Reason == ReasonDamped {
+			s.health.forgive()
+			c.judge(now, s)
+		}
+		if s != nil && s.disabled != f.Disabled {
 			s.disabled = f.Disabled
 			s.health.enabled = s.cfg.Disabled && !f.Disabled
-			c.prepareProbes()
+			if s.cfg.Link {
+				c.epoch++
+			}
 			c.judge(now, s)
-			c.dirty, c.urgent = true, true
+			c.probesOld, c.dirty, c.urgent, c.lostOld = true, true, true, true
 		}
+	case SiteSteered:
+		c.steer(f)
+	case PeersDiscovered:
+		c.stepDiscovered(now, f)
+	case Resumed:
+		c.stepResumed(f)
+	case ServersDiscovered:
+		c.stepServers(now, f)
 	case Draining:
 		c.drain = f.Phase
+		c.wantNeighbors()
+		c.epoch++
 		c.dirty, c.urgent = true, true
 	}
 }
-
-func (c *Core) stepApplied(now time.Time, f WireGuardApplied) {
-	d := c.devices[f.Device]
-	if d == nil {
-		return
-	}
-	c.dirty = true
-	for _, k := range f.Added {
-		i, ok := slices.BinarySearchFunc(d.sites, k, func(s *siteState, k wg.Key) int { return s.cfg.Peer.Key.Compare(k) })
-		if ok {
-			d.sites[i].health.created(now, k)
-			c.judge(now, d.sites[i])
-		}
-	}
-	if f.Err != "" && f.Index != 0 && f.Index == d.applied.Index {
-		// The same interface is there but the attempt failed: what was true
-		// before still is.
-		d.applied.Err = f.Err
-		return
-	}
-	d.plan, d.applied, d.joined = f.Plan, f.Applied, false
-	d.want = nil
-	if f.Err == "" {
-		d.want = findDevice(f.Plan, f.Device)
-	}
-}
-
-func (c *Core) stepDevice(now time.Time, f DeviceObserved) {
-	d := c.devices[f.State.Name]
-	if d == nil {
-		return
-	}
-	if f.Err != "" {
-		d.err = f.Err
-		for _, s := range d.sites {
-			if f.Gone {
-				s.health.noDevice(now)
-			} else {
-				s.health.unreadable(now)
-			}
-			c.judge(now, s)
-		}
-		return
-	}
-	d.err, d.once = "", true
-	if !sameEndpoints(d.seen.Peers, f.State.Peers) {
-		c.endpointsOld, c.dirty = true, true
-	}
-	d.seen = f.State
-	// Both lists are sorted by key: one pass joins them.
-	i := 0
-	for _, s := range d.sites {
-		for i < len(f.State.Peers) && f.State.Peers[i].Key.Compare(s.cfg.Peer.Key) < 0 {
-			i++
-		}
-		was := s.missing
-		s.missing = i >= len(f.State.Peers) || f.State.Peers[i].Key != s.cfg.Peer.Key
-		d.joined = d.joined && s.missing == was
-		p := (*wg.PeerState)(nil)
-		if !s.missing {
-			p = &f.State.Peers[i]
-		}
-		if s.health.peer(now, p) || s.judged.Verdict != Up || !s.next.IsZero() && !now.Before(s.next) {
-			c.judge(now, s)
-		}
-		if s.cfg.Roams {
-			c.park(now, s, p)
-		}
-	}
-}
-
-func (c *Core) stepNeighbor(now time.Time, f NeighborObserved) {
-	n := c.neighbors[f.Name]
-	if n == nil {
-		delete(c.left, f.Name)
-		if f.State == bgp.StateEstablished {
-			c.left[f.Name] = f.NeighborState
-		}
-		return
-	}
-	was := n.seen
-	n.seen, n.once = f.NeighborState, true
-	if was.State != f.State {
-		c.moves = append(c.moves, Transition{Neighbor: f.Name, From: string(was.State), To: string(f.State), Reason: f.Reason})
-	}
-	if was.State != f.State || was.EndOfRIB4 != f.EndOfRIB4 || was.EndOfRIB6 != f.EndOfRIB6 {
-		c.dirty = true
-		c.urgent = c.urgent || (was.State == bgp.StateEstablished && f.State != bgp.StateEstablished)
-	}
-	if n.site != nil {
-		n.site.health.session(now, f.NeighborState)
-		c.judge(now, n.site)
-	}
-}
-
-// judge asks the site's health again and notes whether the plan may differ.
-func (c *Core) judge(now time.Time, s *siteState) {
-	was := s.judged
-	s.judged = s.health.judge(now)
-	if was.Verdict != s.judged.Verdict {
-		c.moves = append(c.moves, Transition{
-			Site: s.cfg.Name, From: string(was.Verdict), To: string(s.judged.Verdict),
-			Reason: string(s.judged.Reason), Detail: s.judged.Detail,
-		})
-	}
-	if was.Verdict != s.judged.Verdict || was.Reason != s.judged.Reason || !slices.Equal(was.FailedPrefixes, s.judged.FailedPrefixes) {
-		c.dirty = true
-		c.urgent = c.urgent || s.judged.Verdict == Down || len(s.judged.FailedPrefixes) > len(was.FailedPrefixes)
-	}
-	// A site can be down for what lies behind a living peer; then its endpoint
-	// belongs to WireGuard's roaming.
-	if dead := s.judged.Verdict == Down && s.health.silence() > peerSilence; dead != s.dead {
-		s.dead, c.dirty = dead, true
-	}
-	if s.next = s.health.next(now); !s.next.IsZero() {
-		c.wake(s.next)
-	}
-}
-
-// peerSilence is longer than a living peer can be silent under the heartbeat:
-// its passive keepalive comes within 10 s (WireGuard's KEEPALIVE_TIMEOUT).
-const peerSilence = 11 * time.Second
 
 // Due is the next instant at which time alone may change the plan; zero: never.
 func (c *Core) Due() time.Time { return c.due }
@@ -435,7 +415,12 @@ func (c *Core) tick(now time.Time) {
 	for _, s := range c.sites {
 		c.judge(now, s)
 	}
-	if !c.complete || c.walk.lingering {
+	for i := range c.cfg.Confirms {
+		if n := c.neighbors[c.cfg.Confirms[i].Neighbor]; n != nil {
+			c.believe(now, n)
+		}
+	}
+	if !c.complete || c.resume != nil || c.walk.lingering || c.walk.outbidding || len(c.greeted) > 0 {
 		c.dirty = true
 	}
 }

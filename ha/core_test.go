@@ -183,7 +183,7 @@ func holder(p *Plan, s string) string {
 func routed(p *Plan, s string) string {
 	for _, r := range p.FIB.Routes {
 		if r.Prefix == pfx(s) && r.Type == bgp.Unicast {
-			return fmt.Sprint(r.NextHops)
+			return fmt.Sprint(bgp.Primary(r.NextHops))
 		}
 	}
 	return ""

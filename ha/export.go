@@ -10,9 +10,14 @@ import (
 // exportTable holds, for every kind of source and every rank, what each
 // neighbor group is told. Announcements share its slices.
 type exportTable struct {
-	all  map[exportKey][]bgp.Export
-	last exportKey // the walk asks for the same one many times in a row
-	to   []bgp.Export
+	all           map[exportKey][]bgp.Export
+	less          map[lessKey][]bgp.Export // see without
+	more          map[moreKey][]bgp.Export // see prepended
+	tgw, external []string                 // groups of Transit Gateways; groups that are not iBGP; sorted
+	lastLess      lessKey                  // what without was asked last, often many times in a row
+	lastOut       []bgp.Export
+	last          exportKey // the walk asks for the same one many times in a row
+	to            []bgp.Export
 }
 
 func (t *exportTable) get(k exportKey) []bgp.Export {
@@ -22,48 +27,159 @@ func (t *exportTable) get(k exportKey) []bgp.Export {
 	return t.to
 }
 
+type lessKey struct {
+	of    *bgp.Export // the first of the audience
+	n     int
+	group string
+}
+
+// without is the audience less one group. The same question gives the same slice,
+// so that announcements go on sharing it.
+func (t *exportTable) without(to []bgp.Export, group string) []bgp.Export {
+	k := lessKey{&to[0], len(to), group}
+	if k == t.lastLess {
+		return t.lastOut
+	}
+	out, ok := t.less[k]
+	if !ok {
+		for i := range to {
+			if to[i].Group != group {
+				out = append(out, to[i])
+			}
+		}
+		t.less[k] = out
+	}
+	t.lastLess, t.lastOut = k, out
+	return out
+}
+
+type moreKey struct {
+	of      *bgp.Export
+	n       int
+	prepend uint8
+}
+
+// prepended is the audience with more of our ASNs toward Transit Gateways. Like
+// without it gives the same slice for the same question.
+func (t *exportTable) prepended(to []bgp.Export, by uint8) []bgp.Export {
+	k := moreKey{&to[0], len(to), by}
+	out, ok := t.more[k]
+	if !ok {
+		out = slices.Clone(to)
+		for i := range out {
+			if slices.Contains(t.tgw, out[i].Group) {
+				out[i].Prepend = uint8(min(int(out[i].Prepend)+int(by), maxPrepend))
+			}
+		}
+		t.more[k] = out
+	}
+	return out
+}
+
+// maxPrepend keeps a path short enough to be accepted anywhere.
+const maxPrepend = 20
+
 type exportKey struct {
 	from bgp.Kind // KindSite also for configured prefixes
+	tgw  bool     // from the fleet: a host has it from its Transit Gateway
 	rank Rank
 }
 
+// groupFacts is what counts of a neighbor group when its audience is derived.
+type groupFacts struct {
+	kind bgp.Kind
+	ibgp bool // a router with our ASN is in it
+	weak bool // of sites that all name this host their backup
+}
+
+// BackupGroup is the group of those sites of a group that name this host their
+// backup: they are told the same as the others, more weakly. No operator's name has
+// a slash.
+func BackupGroup(group string) string { return group + "/backup" }
+
 // newExportTable derives the audiences from the neighbors that may be told
-// anything (RFC 8212). What comes from the TGW does not go to a TGW, and what
-// comes from the fleet does not go to the fleet (RFC 4456 aside, iBGP does not
-// pass on iBGP).
+// anything (RFC 8212). What comes from a Transit Gateway goes to none, be it by way
+// of another host, and what comes from the fleet goes to no iBGP neighbor
+// (RFC 4271 section 9.2.1; there is no reflection as of RFC 4456).
 func newExportTable(cfg *Config) exportTable {
-	groups := map[string]bgp.Kind{}
-	for _, n := range cfg.Neighbors {
-		if n.Export {
-			groups[n.Group] = n.Kind
+	groups := exportGroups(cfg)
+	t := exportTable{all: map[exportKey][]bgp.Export{}, less: map[lessKey][]bgp.Export{}, more: map[moreKey][]bgp.Export{}}
+	for g, f := range groups {
+		if f.kind == bgp.KindTGW {
+			t.tgw = append(t.tgw, g)
+		}
+		if f.kind != bgp.KindFleet {
+			t.external = append(t.external, g)
 		}
 	}
-	t := exportTable{all: map[exportKey][]bgp.Export{}}
-	for _, from := range []bgp.Kind{bgp.KindTGW, bgp.KindSite, bgp.KindFleet, bgp.KindRouter} {
-		for rank, a := range cfg.Ranks {
+	slices.Sort(t.tgw)
+	slices.Sort(t.external)
+	for _, k := range []exportKey{{from: bgp.KindTGW}, {from: bgp.KindSite}, {from: bgp.KindFleet}, {from: bgp.KindFleet, tgw: true}, {from: bgp.KindRouter}} {
+		for _, k.rank = range ranks {
 			var to []bgp.Export
-			for g, kind := range groups {
-				if kind == from && (kind == bgp.KindTGW || kind == bgp.KindFleet) {
+			for g, f := range groups {
+				fromTGW := k.from == bgp.KindTGW || k.tgw
+				if f.kind == bgp.KindTGW && fromTGW || k.from == bgp.KindFleet && (f.kind == bgp.KindFleet || f.ibgp) {
 					continue
 				}
-				to = append(to, bgp.Export{
-					Group: g, MED: a.MED, Prepend: a.Prepend, LocalPref: a.LocalPref, Communities: a.Communities,
-				})
+				to = append(to, f.export(cfg, g, k))
 			}
 			slices.SortFunc(to, func(x, y bgp.Export) int { return cmp.Compare(x.Group, y.Group) })
-			t.all[exportKey{from, rank}] = to
+			t.all[k] = to
 		}
 	}
 	return t
 }
 
+func exportGroups(cfg *Config) map[string]groupFacts {
+	backup := map[string]bool{}
+	for i := range cfg.Sites {
+		if s := &cfg.Sites[i]; s.Role == RoleBackup {
+			backup[s.Neighbor] = true
+		}
+	}
+	groups := map[string]groupFacts{}
+	for i := range cfg.Neighbors {
+		n := &cfg.Neighbors[i]
+		if !n.Export {
+			continue
+		}
+		f, again := groups[n.Group]
+		f.kind = n.Kind
+		f.ibgp = f.ibgp || n.Kind == bgp.KindRouter && n.RemoteASN == cfg.Gateway.ASN && n.LocalASN == 0
+		f.weak = n.Kind == bgp.KindSite && backup[n.Name] && (f.weak || !again)
+		groups[n.Group] = f
+	}
+	return groups
+}
+
+// export is what the group sees of what has the rank. A site that has a primary
+// host elsewhere is told everything with rank backup at best, so that it sends
+// there too.
+func (f groupFacts) export(cfg *Config, group string, k exportKey) bgp.Export {
+	rank := k.rank
+	if f.weak && stronger(rank, RankBackup) {
+		rank = RankBackup
+	}
+	a := cfg.rankAttrs(group, rank)
+	out := bgp.Export{Group: group, MED: a.MED, Prepend: a.Prepend, LocalPref: a.LocalPref, Communities: a.Communities}
+	if k.from == bgp.KindTGW && f.kind == bgp.KindFleet {
+		out.Large = []bgp.LargeCommunity{cfg.Gateway.markTGW()}
+	}
+	return out
+}
+
 // rank is how strongly this host speaks for what the candidate offers.
 func (c *Core) rank(k *candidate) Rank {
 	switch {
-	case c.drain == DrainPrefer:
+	case c.drain == DrainPrefer || c.drain == DrainHandOver || k.path != nil && k.path.wish != nil && k.path.wish.drain:
 		return RankDrain
+	case k.site != nil && k.site.steer == SteerTakeover:
+		return RankTakeover
 	case k.site != nil && k.site.cfg.Role == RoleBackup:
 		return RankBackup
+	case k.site == nil && k.path.from.far > 0:
+		return RankRemote
 	case k.site == nil && k.path.from.cfg.Kind == bgp.KindFleet:
 		return RankIndirect
 	default:

@@ -25,7 +25,9 @@ import (
 //   - probe: Fall results in a row without an answer are down, Rise answers in
 //     a row are up again;
 //   - bgp: the session's own state; BGP has its own detection times, so Rise and
-//     Fall are not applied on top of them.
+//     Fall are not applied on top of them;
+//   - bfd: likewise. A session that was up and failed is down; one that has not
+//     come up yet, or that either end holds down on purpose, says nothing.
 //
 // Until a check has been up once, one success is enough and no hold-down
 // applies: at start the gateway must speak as soon as it knows. A check that is
@@ -47,6 +49,9 @@ type health struct {
 
 	verdict Verdict
 	since   time.Time // of verdict
+	damper  damper
+
+	excusedUntil time.Time // of damper.excused
 
 	failed    []netip.Prefix // cache of Judgement.FailedPrefixes
 	failedSet uint64         // the checks failed was made from, as bits
@@ -116,7 +121,7 @@ func (h *health) reconfigure(s *Site) {
 		h.list[i] = c
 	}
 	if otherPeer {
-		h.tunnel, h.gone, h.missing, h.hold = tunnel{}, time.Time{}, time.Time{}, time.Time{}
+		h.tunnel, h.gone, h.missing, h.hold, h.damper = tunnel{}, time.Time{}, time.Time{}, time.Time{}, damper{}
 	}
 	h.reloaded, h.counters = true, readsCounters(s)
 }
@@ -265,6 +270,35 @@ func (h *health) session(now time.Time, s bgp.NeighborState) {
 			if c.level != levelDown {
 				c.fallTo(now, ReasonBGP, detailBGP)
 			}
+		}
+	}
+	h.settle()
+}
+
+// bfd takes the state of the site's BFD session.
+func (h *health) bfd(now time.Time, s bgp.BFDState) {
+	for i := range h.list {
+		c := &h.list[i]
+		if c.cfg.Kind != CheckBFD || now.Before(c.at) {
+			continue
+		}
+		c.at, c.note = now, s.Note
+		switch {
+		case s.State == bgp.BFDUp:
+			c.lastOK = now
+			c.riseTo(now)
+		case s.Failed && c.level == levelDown: // on its way back
+		case s.Failed:
+			c.note = s.Diag.String()
+			c.fallTo(now, ReasonBFD, bfdDetail(&s))
+		case s.State == bgp.BFDAdminDown || s.RemoteState == bgp.BFDAdminDown:
+			c.note = bgp.BFDDiagAdminDown.String()
+			c.idleAt(now)
+		case c.level != levelUp && c.level != levelDown:
+		case c.cfg.Strict: // its session was made anew
+			c.forget(now)
+		default:
+			c.idleAt(now)
 		}
 	}
 	h.settle()

@@ -34,6 +34,9 @@ const (
 	detailNoDevice  = "the interface does not exist"
 	detailNoPeer    = "the peer is not on the interface"
 	detailBGP       = "the session is not Established"
+	detailBFD       = "BFD heard nothing for its detection time"
+	detailBFDTold   = "the other end does not hear our BFD packets"
+	detailBFDNever  = "the BFD session has not come up yet"
 	detailProbe     = "no answer through the tunnel"
 	detailSilent    = "heartbeats are sent, nothing is received"
 	detailNoData    = "heartbeats are sent, only handshakes are answered"
@@ -48,6 +51,7 @@ const (
 	detailUnread    = "the interface can not be read"
 	detailUnsent    = "heartbeats can not be sent"
 	detailUnknown   = "no result yet"
+	detailDamped    = "it failed too often; it must stay well until its penalty has decayed"
 	detailReset     = "the peer was created anew"
 )
 
@@ -73,6 +77,7 @@ type check struct {
 	detail     string
 	note       string // the measuring side's own word, e.g. "timeout"
 
+	damper  damper    // of a check that names prefixes
 	armed   time.Time // heartbeats have gone out without a gap since
 	sentAt  time.Time // last heartbeat that went out
 	needTok bool      // fell by handshake age: only a new handshake heals
@@ -80,6 +85,9 @@ type check struct {
 
 func newCheck(s *Site, cfg Check) check {
 	c := check{cfg: &cfg, rise: max(cfg.Rise, 1), fall: max(cfg.Fall, 1), sends: s.Peer.Keepalive > 0}
+	if cfg.Kind == CheckBFD && !cfg.Strict {
+		c.level = levelIdle // until it is up it says nothing (RFC 5882 section 3.2)
+	}
 	if cfg.Probe.ID == "" && (cfg.Kind == CheckProbe || cfg.Kind == CheckHeartbeat) {
 		cfg.Probe.ID = s.Name + "/" + cfg.Name
 	}

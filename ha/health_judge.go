@@ -14,7 +14,7 @@ func severity(r Reason) int {
 		return 7
 	case ReasonRxStall, ReasonHandshake:
 		return 6
-	case ReasonProbe:
+	case ReasonProbe, ReasonBFD:
 		return 5
 	case ReasonBGP:
 		return 4
@@ -151,7 +151,7 @@ func (h *health) judge(now time.Time) Judgement {
 			}
 		}
 	}
-	v := h.decide(now)
+	v := h.damped(now, h.decide(now))
 	if v.verdict != h.verdict {
 		if v.since.IsZero() || v.since.After(now) || v.since.Before(h.since) {
 			v.since = now
@@ -162,6 +162,22 @@ func (h *health) judge(now time.Time) Judgement {
 		Verdict: v.verdict, Reason: v.reason, Detail: v.detail, Since: h.since,
 		PeerState: peerState(v), FailedPrefixes: h.failedPrefixes(now),
 	}
+}
+
+// damped withholds what stands but has failed too often. Neither an operator's
+// order nor what was never measured is a failure; a site in its hold-down stands
+// neither: it failed when that began.
+func (h *health) damped(now time.Time, v view) view {
+	d := &h.site.Damping
+	stands := Judgement{Verdict: v.verdict}.announceable(h.site.IdlePolicy)
+	if v.reason == ReasonDisabled {
+		h.damper.stood = false
+	}
+	h.damper.excused = h.damper.excused && now.Before(h.excusedUntil)
+	if h.damper.look(now, stands, d) && stands {
+		return view{verdict: Suppressed, reason: ReasonDamped, detail: detailDamped}
+	}
+	return v
 }
 
 func (h *health) decide(now time.Time) view {
@@ -197,6 +213,8 @@ func peerState(v view) string {
 		return "up"
 	case v.verdict == Idle:
 		return "idle"
+	case v.verdict == Suppressed:
+		return "suppressed"
 	case v.reason == ReasonDisabled:
 		return "disabled"
 	case v.reason == ReasonRxStall:
@@ -211,6 +229,7 @@ func peerState(v view) string {
 // ReasonNone when they may.
 func (h *health) bound(c *check, now time.Time) (Reason, string) {
 	v := c.look(now)
+	damped := c.damper.look(now, v.verdict == Up || v.verdict == Suspect, &h.site.Damping)
 	switch {
 	case v.verdict == Down:
 		return v.reason, v.detail
@@ -218,6 +237,8 @@ func (h *health) bound(c *check, now time.Time) (Reason, string) {
 		return ReasonUnknown, detailUnknown
 	case (v.verdict == Up || v.verdict == Suspect) && !c.fell.IsZero() && now.Before(c.rose.Add(h.site.HoldDown)):
 		return ReasonHoldDown, ""
+	case damped:
+		return ReasonDamped, detailDamped
 	}
 	return ReasonNone, ""
 }
@@ -273,6 +294,7 @@ func (h *health) next(now time.Time) time.Time {
 		}
 	}
 	consider(h.hold)
+	consider(h.damper.reuse(&h.site.Damping))
 	for i := range h.list {
 		c := &h.list[i]
 		suspect, void := c.stale()
@@ -281,6 +303,7 @@ func (h *health) next(now time.Time) time.Time {
 		if len(c.cfg.Prefixes) > 0 && !c.fell.IsZero() && c.level == levelUp {
 			consider(c.rose.Add(h.site.HoldDown))
 		}
+		consider(c.damper.reuse(&h.site.Damping))
 	}
 	return n
 }

@@ -41,6 +41,42 @@ func (s *span) certain(done uint64) bool { return s.in && s.from <= done }
 // possible reports whether it may be there.
 func (s *span) possible(done uint64) bool { return s.in || s.from > done }
 
+// formerWay is how the route of an entry went until a plan that leads it
+// elsewhere.
+type formerWay struct {
+	hops  []bgp.NextHop
+	until uint64
+}
+
+// recall forgets former ways that the finished plan has behind it.
+func (e *entry) recall(done uint64) {
+	if len(e.former) > 0 {
+		e.former = slices.DeleteFunc(e.former, func(f formerWay) bool { return f.until <= done })
+	}
+}
+
+// everyWayWorks reports whether traffic arrives by whichever of the plans since
+// the finished one the routes edge is at.
+func (w *walker) everyWayWorks(e *entry) bool {
+	works := func(hops []bgp.NextHop) bool {
+		for i := range w.cands {
+			if k := &w.cands[i]; !k.blocked && k.usable() && k.ready(e) && leadsTo(hops, k.device()) {
+				return true
+			}
+		}
+		return false
+	}
+	if last := w.lastRoute(e); last != nil && !works(last.NextHops) {
+		return false
+	}
+	for i := range e.former {
+		if f := &e.former[i]; f.until > w.routesGen && !works(f.hops) {
+			return false
+		}
+	}
+	return true
+}
+
 // since is the generation from which on the site has had the prefix, 0: not.
 func (e *entry) since(s *siteState) uint64 {
 	for i := range e.placed {
@@ -76,7 +112,9 @@ func (w *walker) lastRoute(e *entry) *bgp.Route {
 
 // addRoute adds a route of the present entry to the plan.
 func (w *walker) addRoute(r bgp.Route) {
-	w.routes.add(r)
+	if !w.routes.add(r) {
+		w.changed = true
+	}
 	if r.Type == bgp.Unicast {
 		w.ways = append(w.ways, r.NextHops)
 	}
@@ -84,6 +122,14 @@ func (w *walker) addRoute(r bgp.Route) {
 
 // remember notes what this plan did with the entry.
 func (w *walker) remember(e *entry, announced bool) {
+	if last := w.lastRoute(e); last != nil {
+		for _, hop := range last.NextHops {
+			if !slices.ContainsFunc(w.ways, func(hops []bgp.NextHop) bool { return leadsTo(hops, hop.Device) }) {
+				e.former = append(e.former, formerWay{last.NextHops, w.gen})
+				break
+			}
+		}
+	}
 	e.routed.set(len(w.ways) > 0, w.gen)
 	e.out.set(announced, w.gen)
 	for i := range e.placed {

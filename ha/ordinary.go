@@ -10,11 +10,11 @@ import (
 // start begins a pass for one site: what holds for all of its prefixes is
 // worked out once.
 func (s *siteState) start(c *Core) {
-	s.kept, s.moved = 0, false
+	s.kept, s.moved, s.held = 0, false, false
 	s.plain = !s.disabled && s.dev != nil && s.judged.announceable(s.cfg.IdlePolicy) && len(s.judged.FailedPrefixes) == 0 &&
-		c.drain != DrainWithdraw
+		c.drain < DrainWithdraw && c.host.since.IsZero()
 	if s.plain {
-		s.to = c.exports.get(exportKey{bgp.KindSite, c.rank(&candidate{site: s})})
+		s.to = c.exports.get(exportKey{bgp.KindSite, false, c.rank(&candidate{site: s})})
 		s.plain = len(s.to) > 0
 	}
 }
@@ -38,7 +38,7 @@ func (s *siteState) own(p netip.Prefix) {
 // most of the time. Of every other it returns false, having done nothing, and
 // think works it out; what it does plan is what think would.
 func (w *walker) ordinary(e *entry, old *bgp.Route, report *bgp.RouteReport) bool {
-	if len(e.sites) != 1 || len(e.placed) != 1 || len(e.paths) > 0 || e.host != nil || old == nil || report != nil {
+	if len(e.sites) != 1 || len(e.placed) != 1 || len(e.paths)+len(e.ghosts)+len(e.former) > 0 || e.host != nil || old == nil || report != nil {
 		return false
 	}
 	s := e.sites[0]
@@ -48,6 +48,7 @@ func (w *walker) ordinary(e *entry, old *bgp.Route, report *bgp.RouteReport) boo
 	e.gone = time.Time{}
 	w.grant(s, e.prefix)
 	e.placed[0].via = true
+	e.carried = w.c.rank(&candidate{site: s})
 	e.out.set(true, w.gen)
 	f := &w.c.cfg.FIB
 	src := f.Source4

@@ -24,9 +24,13 @@ const parkSilence = 12 * time.Second
 var parked = wg.Endpoint{Host: wg.Parked.Addr().String(), Port: wg.Parked.Port()}
 
 // park decides, after an observation of a roaming site's peer, whether to let go
-// of it. Silence is no answer unless heartbeats go out.
+// of it. Silence is no answer unless heartbeats go out; a peer that is let go of
+// gets none, and only what it sends ends that.
 func (c *Core) park(now time.Time, s *siteState, p *wg.PeerState) {
-	let := p != nil && p.Endpoint.IsValid() && s.health.armed(now) && s.health.silence() > parkSilence
+	if now.Before(s.greeting.until) {
+		return
+	}
+	let := p != nil && p.Endpoint.IsValid() && (s.parked || s.health.armed(now)) && s.health.silence() > parkSilence
 	if let != s.parked {
 		s.parked = let
 		c.dirty, c.urgent = true, c.urgent || let

@@ -9,11 +9,11 @@ import (
 )
 
 // roamer is a core with one site whose key other hosts have too. It reads the
-// interface once a second and sends a heartbeat every five.
+// interface once a second and sends heartbeats as the plan says.
 type roamer struct {
 	*world
 	peer  wg.PeerState
-	beat  int
+	beats []time.Time
 	quiet bool // no heartbeat is sent
 }
 
@@ -33,7 +33,8 @@ func (r *roamer) pass(seconds int, heard bool) wg.Peer {
 	var p wg.Peer
 	for range seconds {
 		r.now = r.now.Add(time.Second)
-		if r.beat++; r.beat%5 == 1 && !r.quiet {
+		if every := r.beatEvery(); every > 0 && !r.quiet && (len(r.beats) == 0 || r.now.Sub(r.beats[len(r.beats)-1]) >= every) {
+			r.beats = append(r.beats, r.now)
 			r.step(ProbeObserved{wg.ProbeResult{ID: "a/heartbeat", At: r.now, OK: true}})
 		}
 		r.peer.Tx += 100
@@ -48,6 +49,16 @@ func (r *roamer) pass(seconds int, heard bool) wg.Peer {
 		}
 	}
 	return p
+}
+
+// beatEvery is the interval of the heartbeat in the plan, 0: none.
+func (r *roamer) beatEvery() time.Duration {
+	for _, p := range r.c.Plan(r.now).Probes {
+		if p.Kind == wg.ProbeHeartbeat {
+			return p.Interval
+		}
+	}
+	return 0
 }
 
 func (r *roamer) want(what string, p wg.Peer, let bool) {

@@ -18,7 +18,11 @@ type Plan struct {
 	FIB           bgp.FIB             // routes by prefix, then metric
 	Sources       []AcceptedSources   // source check of open devices; by device
 	Probes        []wg.Probe          // by ID
-	Withheld      []Withheld          // by prefix, then site, then neighbor
+	BFD           []bgp.BFDSession    // by name
+	Withheld      []Withheld          // by prefix, then site, then neighbor, then group
+	Quotas        []Quota             // by group, of those with a limit
+	Claims        []tgwconnect.Claim  // who carries Config.Watched
+	Greetings     []wg.Greeting       // peers that left a dead host, those heard last first
 }
 
 // AcceptedSources is the set of inner source prefixes that one open device may

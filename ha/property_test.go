@@ -62,12 +62,33 @@ func randomConfig(r *rand.Rand) *Config {
 	return cfg
 }
 
+// inAFleet adds hosts of this region and of another one, a link to one of them, and
+// a condition. Sites preempt: a plan with one that waits depends on what was before.
+func inAFleet(r *rand.Rand, cfg *Config) *Config {
+	for i := range cfg.Sites {
+		cfg.Sites[i].Preempt = true
+	}
+	cfg.Gateway.Region, cfg.Gateway.Prefer = "eu", []string{"us", "ap"}[:r.Intn(3)]
+	for i, region := range []string{"", "eu", "us", "ap"}[:r.Intn(5)] {
+		cfg.Neighbors = append(cfg.Neighbors, bgp.Neighbor{
+			Name: fmt.Sprintf("gw%d", i), Kind: bgp.KindFleet, Group: "fleet", Region: region, Device: fmt.Sprintf("eth%d", i), IPv4: true, Export: true,
+		})
+	}
+	if r.Intn(2) == 0 {
+		cfg.Conditions = []Condition{{
+			Name: "c", Prefixes: []bgp.PrefixRule{{Prefix: pfx("10.1.0.0/16"), LE: 24}}, To: []string{"fleet", "sites", "tgw"},
+			Unless: []Subject{{Prefix: pfx("10.0.0.0/16")}, {Neighbor: "gw0"}}[:1+r.Intn(2)],
+		}}
+	}
+	return cfg
+}
+
 // The plan depends on the facts and not on their order, nor on how often the
 // core was asked to plan in between.
 func TestOrderOfFactsDoesNotMatter(t *testing.T) {
 	for seed := range int64(300) {
 		r := rand.New(rand.NewSource(seed))
-		cfg := randomConfig(r)
+		cfg := inAFleet(r, randomConfig(r))
 		ref := newWorld(t, cfg)
 		facts := randomFacts(r, ref, cfg)
 		for _, f := range facts {
@@ -110,7 +131,7 @@ func TestOrderOfFactsDoesNotMatter(t *testing.T) {
 func TestInvariantsHoldInEveryPlan(t *testing.T) {
 	for seed := range int64(300) {
 		r := rand.New(rand.NewSource(seed))
-		cfg := randomConfig(r)
+		cfg := inAFleet(r, randomConfig(r))
 		w := newWorld(t, cfg)
 		for range 40 {
 			facts := randomFacts(r, w, cfg)

@@ -14,13 +14,16 @@ const (
 	ReasonHandshake      Reason = "handshake"        // no session: handshake older than 180 s or never
 	ReasonProbe          Reason = "probe-failed"     // a probe fell
 	ReasonBGP            Reason = "bgp-down"         // the site's session is not Established
+	ReasonBFD            Reason = "bfd-down"         // BFD found the site or the neighbor dead
 	ReasonNoDevice       Reason = "no-device"        // the interface is missing
 	ReasonUnknown        Reason = "not-measured-yet" // no evidence yet
 	ReasonStale          Reason = "not-measurable"   // evidence stopped coming: we can not see
 	ReasonIdle           Reason = "idle"             // nothing known, by policy
 	ReasonHoldDown       Reason = "hold-down"        // recovered, not yet trusted
+	ReasonDamped         Reason = "damped"           // failed too often (RFC 2439)
 	ReasonDisabled       Reason = "disabled"         // by the operator
 	ReasonDraining       Reason = "draining"
+	ReasonUnderlay       Reason = "underlay-down"   // this host itself has no way out: see guard.go
 	ReasonOverlap        Reason = "overlap"         // another site holds the prefix
 	ReasonNotBest        Reason = "not-best"        // another path is preferred
 	ReasonCoversEndpoint Reason = "covers-endpoint" // would route a tunnel into itself
@@ -30,9 +33,14 @@ const (
 	ReasonRouteFailed    Reason = "route-failed"
 	ReasonShadowed       Reason = "shadowed" // a foreign route wins
 	ReasonNoTunnel       Reason = "tunnel-down"
+	ReasonLinkDown       Reason = "link-down"        // the WireGuard link to a gateway is dead
 	ReasonNoPeer         Reason = "peer-not-applied" // the interface or the peer is not set up
 	ReasonCommunity      Reason = "community"        // NO_EXPORT, NO_ADVERTISE or BLACKHOLE
 	ReasonNoAudience     Reason = "no-audience"      // no neighbor to tell
+	ReasonAggregateEmpty Reason = "aggregate-empty"  // too few contributors
+	ReasonAggregated     Reason = "aggregated"       // an aggregate stands for it
+	ReasonQuota          Reason = "quota"            // the group is told as many as it takes
+	ReasonCondition      Reason = "condition"        // see Condition
 )
 
 // Withheld is a prefix that is known and not announced, or known and not
@@ -41,6 +49,9 @@ type Withheld struct {
 	Prefix netip.Prefix
 	Site   string // or empty
 	From   string // neighbor it was learned from, or empty for configured
+	// Group says that only this neighbor group is not told; empty: nobody is, or it
+	// is not installed.
+	Group  string
 	Reason Reason
 	Detail string
 }

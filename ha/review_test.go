@@ -243,8 +243,8 @@ func TestSiteViewShowsLearnedPrefixesOfOpenSites(t *testing.T) {
 		w.settle()
 		got := w.c.Sites(w.now, "a")[0].Prefixes
 		want := []PrefixView{
-			{Prefix: pfx("10.1.0.0/16"), InPlace: true, Announced: true},
-			{Prefix: pfx("10.9.0.0/16"), Learned: true, InPlace: true, Announced: true},
+			{Prefix: pfx("10.1.0.0/16"), InPlace: true, Announced: true, Rank: RankDirect},
+			{Prefix: pfx("10.9.0.0/16"), Learned: true, InPlace: true, Announced: true, Rank: RankDirect},
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: got %+v, want %+v", mode, got, want)

@@ -21,6 +21,11 @@ type candidate struct {
 	// blocked candidates must not be given anything: another site holds the
 	// prefix, or it would lead a tunnel into itself.
 	blocked bool
+	// waits: a host of another region goes on carrying it, see yieldsTo. Within one
+	// region it is the rank alone that keeps traffic away.
+	waits bool
+	// worseMED: a path of the same neighboring AS has a lower MED, see compareMEDs.
+	worseMED bool
 }
 
 func (k *candidate) usable() bool { return k.reason == ReasonNone }
@@ -59,16 +64,25 @@ func (c *Core) candidates(dst []candidate, e *entry, covers bool) []candidate {
 		dst = append(dst, candidate{site: e.paths[i].from.site, path: &e.paths[i]})
 	}
 	for i := range dst {
-		c.assess(&dst[i], e.prefix)
+		k := &dst[i]
+		c.assess(k, e.prefix)
+		if k.site != nil && !k.host && len(e.paths) > 0 {
+			n := c.yieldsTo(e, k.site)
+			k.waits = n != nil && n.far > 0
+		}
 	}
 	if len(e.paths) > 0 {
 		c.guard(dst, e.prefix, covers)
+		if e.agg != nil {
+			e.shadow(dst)
+		}
 		if e.host != nil {
 			e.keepHost(dst)
 		}
 	}
 	if len(dst) > 1 {
 		block(dst)
+		compareMEDs(dst)
 		slices.SortStableFunc(dst, func(a, b candidate) int { d, _ := prefer(&a, &b); return d })
 	}
 	return dst
@@ -82,7 +96,9 @@ func (c *Core) assess(k *candidate, p netip.Prefix) {
 	}
 	if t, ok := c.tunnels[k.path.from.cfg.Device]; k.path.from.cfg.Kind == bgp.KindTGW && (!ok || !t.Up) {
 		k.reason, k.detail = ReasonNoTunnel, t.Err
+		return
 	}
+	k.reason, k.detail = c.neighborDead(k.path.from)
 }
 
 // usable says why the site can not carry traffic for p now, or nothing.
@@ -192,94 +208,6 @@ func claimOrder(a, b *candidate) int {
 		}
 	}
 	return cmp.Compare(a.site.cfg.Name, b.site.cfg.Name)
-}
-
-// Steps of path selection, as shown to the operator.
-const (
-	stepBlocked = "not permitted"
-	stepUsable  = "usable"
-	stepRole    = "role"
-	stepStatic  = "configured before learned"
-	stepPref    = "local preference"
-	stepASPath  = "AS_PATH length"
-	stepOrigin  = "origin"
-	stepMED     = "MED"
-	stepEBGP    = "eBGP before iBGP"
-	stepName    = "name"
-)
-
-// prefer compares two claims on one prefix: the order of RFC 4271 section 9.1
-// behind what only this gateway knows (health and role). It returns the step
-// that decided. The last step is only for a stable order: claims that differ in
-// nothing else are equal-cost.
-func prefer(a, b *candidate) (int, string) {
-	if a.blocked != b.blocked {
-		return first(!a.blocked), stepBlocked
-	}
-	if a.usable() != b.usable() {
-		return first(a.usable()), stepUsable
-	}
-	if d, step := cost(a, b); d != 0 {
-		return d, step
-	}
-	if a.host != b.host {
-		return first(!a.host), stepStatic
-	}
-	return cmp.Compare(a.name(), b.name()), stepName
-}
-
-func first(yes bool) int {
-	if yes {
-		return -1
-	}
-	return 1
-}
-
-// cost compares what decides between claims that can be used; zero means
-// equal-cost (ECMP).
-func cost(a, b *candidate) (int, string) {
-	aSite, bSite := a.site != nil, b.site != nil
-	if aSite && bSite && a.site.cfg.Role != b.site.cfg.Role {
-		return first(a.site.cfg.Role == RolePrimary), stepRole
-	}
-	if aSite != bSite || a.path == nil || b.path == nil {
-		if (a.path == nil) != (b.path == nil) && !(a.host || b.host) {
-			return first(a.path == nil), stepStatic
-		}
-		if a.path == nil || b.path == nil {
-			return 0, ""
-		}
-	}
-	x, y := a.path.Attrs, b.path.Attrs
-	if d := cmp.Compare(y.LocalPref, x.LocalPref); d != 0 {
-		return d, stepPref
-	}
-	if d := cmp.Compare(len(x.ASPath), len(y.ASPath)); d != 0 {
-		return d, stepASPath
-	}
-	if d := cmp.Compare(x.Origin, y.Origin); d != 0 {
-		return d, stepOrigin
-	}
-	// RFC 4271 section 9.1.2.2 c compares MED only between paths of one
-	// neighboring AS; a missing one is 0.
-	if len(x.ASPath) > 0 && len(y.ASPath) > 0 && x.ASPath[0] == y.ASPath[0] {
-		if d := cmp.Compare(x.MED, y.MED); d != 0 {
-			return d, stepMED
-		}
-	}
-	if d := cmp.Compare(b2i(a.path.from.ibgp()), b2i(b.path.from.ibgp())); d != 0 {
-		return d, stepEBGP
-	}
-	return 0, ""
-}
-
-func (n *neighborState) ibgp() bool { return n.cfg.Kind == bgp.KindFleet }
-
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // synced reports whether the site's allowed IPs are the FIB of its device.

@@ -2,6 +2,7 @@ package ha
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -18,8 +19,14 @@ type SiteView struct {
 	Checks   []CheckState
 	Disabled bool
 	HoldLeft time.Duration // of the hold-down, 0: trusted
+	Damping  DampingState
 	Peer     *wg.PeerState // nil: not on the device
 	Prefixes []PrefixView
+	// Elsewhere is where another host of the fleet heard the site, the one that did
+	// last; without an endpoint none has.
+	Elsewhere wg.Whereabouts
+	By        string // that host
+	Greeting  string // why this host greets the site now; empty: it does not
 }
 
 // PrefixView is one prefix that a site owns or claims.
@@ -28,7 +35,8 @@ type PrefixView struct {
 	Learned   bool
 	InPlace   bool // allowed IP and route are applied
 	Announced bool
-	Reason    Reason // why not announced
+	Rank      Rank   // when announced
+	Reason    Reason // why not announced, or why not to all
 	Detail    string
 }
 
@@ -42,14 +50,19 @@ type DeviceView struct {
 
 // PathView is one claim on a prefix in the order of preference.
 type PathView struct {
-	Site    string
-	From    string // neighbor; empty: configured
-	Path    *bgp.Path
-	Best    bool // the best one, or equal in cost to it
-	Usable  bool
-	Reason  Reason // why it can not be used
-	Detail  string
-	Decided string // the step of path selection that put it behind the best
+	Site string
+	From string // neighbor; empty: configured
+	// Aggregate is set for the aggregate itself, which has neither; Detail counts
+	// its contributors.
+	Aggregate bool
+	Path      *bgp.Path
+	Best      bool // the best one, or equal in cost to it
+	Usable    bool
+	Reason    Reason // why it can not be used
+	Detail    string
+	Asked     string // what the communities of the path ask for and get
+	Blackhole bool   // packets for it are dropped on the neighbor's request
+	Decided   Step   // what put it behind the best, also between equals in cost
 }
 
 // EntryView is one prefix of the RIB with all claims, best first.
@@ -57,6 +70,7 @@ type EntryView struct {
 	Prefix    netip.Prefix
 	Paths     []PathView
 	Announced *bgp.Announcement
+	Rank      Rank // when announced
 	Withheld  []Withheld
 }
 
@@ -83,18 +97,25 @@ func (c *Core) Sites(now time.Time, name string) []SiteView {
 	return out
 }
 
-// Verdicts calls fn for every site, by name, at a fraction of the price of Sites.
+// Verdicts calls fn for every site that is no link, by name, at a fraction of the price of Sites.
 func (c *Core) Verdicts(fn func(s *Site, disabled bool, v Verdict)) {
 	for _, s := range c.sites {
-		fn(s.cfg, s.disabled, s.judged.Verdict)
+		if !s.cfg.Link {
+			fn(s.cfg, s.disabled, s.judged.Verdict)
+		}
 	}
 }
 
 func (c *Core) siteView(now time.Time, s *siteState) SiteView {
 	v := SiteView{Config: s.cfg, Judged: s.health.judge(now), Checks: s.health.checks(now), Disabled: s.disabled}
+	v.Damping = s.health.damping(now)
 	if v.Judged.Reason == ReasonHoldDown {
 		v.HoldLeft = max(0, s.health.hold.Sub(now))
 	}
+	if r, at := c.lastKnown(s); r != nil {
+		v.Elsewhere, v.By = at, r.Host
+	}
+	v.Greeting = s.greeting.why
 	if s.dev != nil {
 		if i, ok := slices.BinarySearchFunc(s.dev.seen.Peers, s.cfg.Peer.Key, func(p wg.PeerState, k wg.Key) int {
 			return p.Key.Compare(k)
@@ -111,6 +132,7 @@ func (c *Core) siteView(now time.Time, s *siteState) SiteView {
 func (c *Core) prefixViews(name string) map[string][]PrefixView {
 	out := map[string][]PrefixView{}
 	held := c.withheld()
+	w := &walker{c: c, now: c.now}
 	for _, e := range c.rib.sorted() {
 		for len(held) > 0 && bgp.ComparePrefix(held[0].Prefix, e.prefix) < 0 {
 			held = held[1:]
@@ -131,8 +153,12 @@ func (c *Core) prefixViews(name string) map[string][]PrefixView {
 			}
 			for i := range held[:n] {
 				if held[i].Site == site {
-					v.Announced, v.Reason, v.Detail = false, held[i].Reason, held[i].Detail
+					v.Announced = v.Announced && held[i].Group != ""
+					v.Reason, v.Detail = held[i].Reason, held[i].Detail
 				}
+			}
+			if s := c.siteByName[site]; s != nil && v.Announced {
+				v.Rank = w.rankAt(e, &candidate{site: s})
 			}
 			out[site] = append(vs, v)
 		}
@@ -204,6 +230,14 @@ func (c *Core) Neighbor(name string) (*bgp.Neighbor, bgp.NeighborState, bool) {
 	return n.cfg, n.seen, true
 }
 
+// Sessions calls fn for every neighbor by name: the configured ones, and those
+// that came from a range.
+func (c *Core) Sessions(fn func(n *bgp.Neighbor, st bgp.NeighborState)) {
+	for _, name := range slices.Sorted(maps.Keys(c.neighbors)) {
+		fn(c.neighbors[name].cfg, c.neighbors[name].seen)
+	}
+}
+
 // Entries lists the RIB entries whose prefix is wanted, in prefix order.
 func (c *Core) Entries(wanted func(netip.Prefix) bool) []EntryView {
 	var out []EntryView
@@ -269,6 +303,16 @@ func (c *Core) routeView(r bgp.Route) RouteView {
 func (c *Core) entryView(e *entry) EntryView {
 	v := EntryView{Prefix: e.prefix, Announced: c.announcement(e.prefix)}
 	cands := c.candidates(nil, e, c.covers(e.prefix))
+	switch {
+	case e.agg != nil:
+		v.Paths = append(v.Paths, e.agg.view())
+		v.Rank = e.agg.rank
+	case len(cands) > 0:
+		v.Rank = (&walker{c: c, now: c.now}).rankAt(e, &cands[0])
+	}
+	if v.Announced == nil {
+		v.Rank = ""
+	}
 	for i := range cands {
 		k := &cands[i]
 		p := PathView{From: k.from(), Usable: k.usable(), Reason: k.reason, Detail: k.detail}
@@ -277,12 +321,15 @@ func (c *Core) entryView(e *entry) EntryView {
 		}
 		if k.path != nil {
 			p.Path = &k.path.Path
+			if x := k.path.wish; x != nil {
+				p.Asked, p.Blackhole = x.text, x.blackhole
+			}
 		}
 		if i == 0 {
 			p.Best = !k.blocked
 		} else {
 			_, p.Decided = prefer(&cands[0], k)
-			p.Best = p.Decided == stepName && !k.blocked && k.usable()
+			p.Best = p.Decided.breaksTie() && !k.blocked && k.usable() && i < max(c.cfg.FIB.MaxECMP, 1)
 		}
 		v.Paths = append(v.Paths, p)
 	}

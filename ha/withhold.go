@@ -10,8 +10,8 @@ func (w *walker) holdOthers(e *entry) {
 		}
 		if !k.usable() {
 			w.hold(e, k, k.reason, k.detail)
-		} else if _, step := prefer(best, k); step != stepName || e.since(k.site) == 0 {
-			w.hold(e, k, ReasonNotBest, "decided by "+step)
+		} else if _, step := prefer(best, k); !step.breaksTie() || e.since(k.site) == 0 {
+			w.hold(e, k, ReasonNotBest, "decided by "+step.Text())
 		}
 	}
 }

@@ -29,6 +29,19 @@ type Tunnel struct {
 	VRF       string
 }
 
+// MTU is the largest packet a Transit Gateway carries, in bytes.
+// https://docs.aws.amazon.com/vpc/latest/tgw/transit-gateway-quotas.html
+const MTU = 8500
+
+// Overhead is what the tunnel puts around a packet, in bytes: an IP header without
+// options and 4 of GRE.
+func (t Tunnel) Overhead() int {
+	if t.Remote.Is6() {
+		return 44
+	}
+	return 24
+}
+
 // TunnelState is the edge's report on one tunnel: what is true now.
 type TunnelState struct {
 	Name    string

@@ -39,6 +39,7 @@ type Device struct {
 	Addresses    []netip.Prefix
 	VRF          string
 	Mode         Mode
+	SharedKey    bool   // other hosts of the fleet have PrivateKey too
 	Peers        []Peer // sorted by Key
 }
 

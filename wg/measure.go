@@ -23,7 +23,8 @@ type Probe struct {
 	ID       string // "site/name", unique
 	Site     string
 	Kind     ProbeKind
-	Device   string // SO_BINDTODEVICE: no other way out counts
+	Device   string // SO_BINDTODEVICE: no other way out counts; "": outside of tunnels, whatever way the kernel takes
+	Mark     uint32 // SO_MARK without Device, which keeps policy rules from leading it into a tunnel
 	Target   netip.Addr
 	Source   netip.Addr // invalid: kernel's choice
 	Port     uint16     // TCP only

@@ -177,3 +177,34 @@ func BenchmarkMemory(b *testing.B) {
 	_ = routes
 	fmt.Printf("BenchmarkMemory/100000 1 %d B/100k_routes\n", int64(after.HeapAlloc)-int64(before.HeapAlloc))
 }
+
+// BenchmarkLose measures from the call of Lose until the kernel forwards every one
+// of so many routes by their backup.
+func BenchmarkLose(b *testing.B) {
+	if !nstest.Isolate(b) {
+		return
+	}
+	newLab(b)
+	for _, six := range []bool{false, true} {
+		for _, n := range []int{10, 10_000, 100_000} {
+			f := newFIB(b, Options{})
+			w := benchWanted(many(n, six, backedUp(1, gw(0, six), gw(1, six))))
+			apply1(b, f, w)
+			var lost []time.Duration
+			for range 21 {
+				begin := time.Now()
+				if err := f.Lose(context.Background(), 1, []bgp.NextHop{gw(0, six)}); err != nil {
+					b.Fatal(err)
+				}
+				lost = append(lost, time.Since(begin))
+				if err := f.Lose(context.Background(), 1, nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+			apply1(b, f, benchWanted(nil))
+			_ = f.Close()
+			fmt.Printf("BenchmarkLose/%s/%d 1 %d ns/op %.3f ms_min %.2f ms_max\n",
+				familyName(six), n, median(lost).Nanoseconds(), slices.Min(lost).Seconds()*1e3, slices.Max(lost).Seconds()*1e3)
+		}
+	}
+}

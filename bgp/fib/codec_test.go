@@ -40,12 +40,18 @@ func TestMessagesHaveTheKernelsForm(t *testing.T) {
 		},
 		"next hop": {
 			func(m *messages) {
-				m.newSingle(3, 9, 186, unix.AF_INET, 5, netip.MustParseAddr("192.0.2.1"))
+				m.setObject(3, 9, 186, &way{unix.AF_INET, netip.MustParseAddr("192.0.2.1"), 5}, false)
 			},
 			"3000000068000106 0300000000000000 0200ba00 04000000 08000100 09000000 08000500 05000000 08000600 c0000201",
 		},
+		"next hop that leads elsewhere": {
+			func(m *messages) {
+				m.setObject(3, 9, 186, &way{unix.AF_INET, netip.MustParseAddr("192.0.2.1"), 5}, true)
+			},
+			"3000000068000101 0300000000000000 0200ba00 04000000 08000100 09000000 08000500 05000000 08000600 c0000201",
+		},
 		"group": {
-			func(m *messages) { m.setGroup(4, 10, 186, []member{{9, 1}, {11, 5}}) },
+			func(m *messages) { m.setGroup(4, 10, 186, 0, []member{{9, 1}, {11, 5}}) },
 			"3400000068000105 0400000000000000 0000ba00 00000000 08000100 0a000000 14000200 09000000 00000000 0b000000 04000000",
 		},
 		"rule": {
@@ -93,7 +99,7 @@ func TestWrittenMessagesReadBackEqual(t *testing.T) {
 	}
 	var m messages
 	group := []member{{4, 1}, {6, 255}}
-	m.setGroup(1, 3, 186, group)
+	m.setGroup(1, 3, 186, 0, group)
 	if n, err := parseNextHop(body(m)); err != nil || n.id != 3 || n.special || !slices.Equal(n.group, group) {
 		t.Errorf("group: got %+v, %v", n, err)
 	}
@@ -115,7 +121,7 @@ func TestErrorsCarryTheKernelsWords(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	var m messages
 	m.newRoute(1, 0, &routeMsg{table: 1179, protocol: 186, prefix: netip.MustParsePrefix("10.1.0.0/16"), metric: 1, typ: 1, nhid: 3})
-	m.setGroup(2, 3, 186, []member{{4, 1}, {5, 2}})
+	m.setGroup(2, 3, 186, 0, []member{{4, 1}, {5, 2}})
 	m.rule(unix.RTM_NEWRULE, 0, 3, &rule{family: 2, pref: 4, table: 1179, mark: 3, suppress: 0, protocol: 186})
 	f.Add(m.b)
 	f.Add([]byte{0x10, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})

@@ -6,7 +6,7 @@ import (
 	"github.com/wgbgp/wgbgp/bgp"
 )
 
-// need marks the sets, contents and singles that the wanted routes use, and
+// need marks the sets, contents and exits that the wanted routes use, and
 // those of strays that stay for now.
 func (f *FIB) need() {
 	t := f.t
@@ -16,8 +16,8 @@ func (f *FIB) need() {
 	for i := range t.contents {
 		t.contents[i].needed = false
 	}
-	for i := range t.singles {
-		t.singles[i].needed = false
+	for i := range t.exits {
+		t.exits[i].needed = false
 	}
 	for i := range t.groups {
 		t.groups[i].held = false
@@ -45,7 +45,10 @@ func (f *FIB) need() {
 	for i := range t.contents {
 		if c := &t.contents[i]; c.needed {
 			for _, p := range c.parts {
-				t.singles[p.single].needed = true
+				t.exits[p.exit].needed = true
+			}
+			for _, p := range c.backup {
+				t.exits[p.exit].needed = true
 			}
 		}
 	}
@@ -57,10 +60,10 @@ func (f *FIB) removable(s *stray) bool { return s.known || s.double || f.complet
 
 // work is what decide found.
 type work struct {
-	newGroups []int32 // group indices
-	groupFor  []int32 // content of each new group
-	rewrites  []job   // routes to point elsewhere, before groups change
-	morphs    []job   // idx: group, arg: content
+	reforms   []int32 // groups that stay what they are and do not hold what they should
+	newGroups []int32
+	rewrites  []job // routes to point elsewhere, before groups change
+	morphs    []job // idx: group, arg: content
 	adds      []job
 	removes   []int32 // cells installed although nothing usable is wanted
 }
@@ -68,7 +71,9 @@ type work struct {
 type job struct{ idx, arg int32 }
 
 // decide finds the difference between the mirror and the wants. Routes that
-// all leave one group for the same next hops are moved by changing the group.
+// all leave one group for the same next hops are moved by changing the group,
+// unless the group is of another kind than those we make now: the kernel does not
+// change that, so its routes move to a new group.
 func (f *FIB) decide() *work {
 	t, w := f.t, &work{}
 	kept := make([]bool, len(t.groups))
@@ -97,11 +102,11 @@ func (f *FIB) decide() *work {
 			if c.obj != objBlackhole || c.stale {
 				w.rewrites = append(w.rewrites, job{int32(i), ct})
 			}
-		case c.obj >= 0 && t.groups[c.obj].content == ct && !c.stale:
+		case c.obj >= 0 && t.groups[c.obj].content == ct && t.current(c.obj) && !c.stale:
 			kept[c.obj] = true
 		default:
 			w.rewrites = append(w.rewrites, job{int32(i), ct})
-			if c.obj >= 0 && !c.stale {
+			if c.obj >= 0 && t.current(c.obj) && !c.stale {
 				if k := (job{c.obj, ct}); k != last {
 					if run > 0 {
 						moves[last] += run
@@ -114,6 +119,11 @@ func (f *FIB) decide() *work {
 	}
 	if run > 0 {
 		moves[last] += run
+	}
+	for i := range kept {
+		if g := &t.groups[i]; kept[i] && g.live && g.content >= 0 && !t.agrees(int32(i)) {
+			w.reforms = append(w.reforms, int32(i))
+		}
 	}
 	holder := f.holders(kept, moves, w)
 	f.target(w, holder)
@@ -139,7 +149,7 @@ func (f *FIB) holders(kept []bool, moves map[job]int, w *work) []int32 {
 		holder[i] = -1
 	}
 	for g := range t.groups {
-		if c := t.groups[g].content; t.groups[g].live && best[g] < 0 && c >= 0 && holder[c] < 0 {
+		if c := t.groups[g].content; t.groups[g].live && t.current(int32(g)) && best[g] < 0 && c >= 0 && holder[c] < 0 {
 			holder[c] = int32(g)
 		}
 	}
@@ -176,7 +186,6 @@ func (f *FIB) target(w *work, holder []int32) {
 			if holder[ct] < 0 {
 				holder[ct] = f.t.newGroup(ct)
 				w.newGroups = append(w.newGroups, holder[ct])
-				w.groupFor = append(w.groupFor, ct)
 			}
 			jobs[i].arg = holder[ct]
 		}

@@ -50,6 +50,13 @@ func asU32(v []byte) uint32 {
 	return native.Uint32(v)
 }
 
+func asU16(v []byte) uint16 {
+	if len(v) < 2 {
+		return 0
+	}
+	return native.Uint16(v)
+}
+
 func asAddr(v []byte) netip.Addr {
 	a, _ := netip.AddrFromSlice(v)
 	return a
@@ -147,6 +154,12 @@ func parsePaths(b []byte) []kpath {
 	return out
 }
 
+// member is one next-hop object in a group.
+type member struct {
+	id     uint32
+	weight uint8 // 1..255
+}
+
 // knexthop is one next-hop object as the kernel shows it.
 type knexthop struct {
 	id       uint32
@@ -155,7 +168,8 @@ type knexthop struct {
 	oif      int32
 	gateway  netip.Addr
 	group    []member
-	special  bool // blackhole, encapsulation, FDB or a group that is not a plain one
+	buckets  uint16 // of a resilient group, 0: hash-threshold
+	special  bool   // blackhole, encapsulation, FDB or a group of a kind we do not make
 }
 
 func parseNextHop(b []byte) (knexthop, error) {
@@ -176,7 +190,9 @@ func parseNextHop(b []byte) (knexthop, error) {
 				n.group = append(n.group, member{native.Uint32(v), v[4] + 1})
 			}
 		case unix.NHA_GROUP_TYPE:
-			n.special = n.special || len(v) < 2 || native.Uint16(v) != 0 // NEXTHOP_GRP_TYPE_MPATH
+			n.special = n.special || asU16(v) > groupResilient
+		case nhaResGroup:
+			n.buckets = bucketsOf(v)
 		case unix.NHA_BLACKHOLE, unix.NHA_ENCAP, unix.NHA_ENCAP_TYPE, 11: // NHA_FDB
 			n.special = true
 		}

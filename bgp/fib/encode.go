@@ -119,33 +119,33 @@ func (m *messages) rtmsg(prefix netip.Prefix, table uint32, protocol, scope, typ
 	}
 }
 
-// member is one next-hop object in a group.
-type member struct {
-	id     uint32
-	weight uint8 // 1..255
-}
-
-// newSingle appends RTM_NEWNEXTHOP for one way out. A given gateway is taken as
-// on-link: which device leads to it is the plan's decision, and the address of
-// the device may come later than the route.
-func (m *messages) newSingle(seq, id uint32, protocol, fam uint8, ifindex int32, gateway netip.Addr) {
-	m.begin(unix.RTM_NEWNEXTHOP, unix.NLM_F_CREATE|unix.NLM_F_EXCL, seq)
+// setObject appends RTM_NEWNEXTHOP for one way out: a new object, or one that is
+// there and shall lead elsewhere. A given gateway is taken as on-link: which device
+// leads to it is the plan's decision, and the address of the device may come later
+// than the route.
+func (m *messages) setObject(seq, id uint32, protocol uint8, w *way, replace bool) {
+	mode := uint16(unix.NLM_F_CREATE | unix.NLM_F_EXCL)
+	if replace {
+		mode = unix.NLM_F_REPLACE // an object that is gone is no member: ENOENT
+	}
+	m.begin(unix.RTM_NEWNEXTHOP, mode, seq)
 	var flags uint32
-	if gateway.IsValid() {
+	if w.gateway.IsValid() {
 		flags = unix.RTNH_F_ONLINK
 	}
-	m.nhmsg(fam, protocol, flags)
+	m.nhmsg(w.family, protocol, flags)
 	m.u32(unix.NHA_ID, id)
-	m.u32(unix.NHA_OIF, uint32(ifindex))
-	if gateway.IsValid() {
-		m.addr(unix.NHA_GATEWAY, gateway.WithZone(""))
+	m.u32(unix.NHA_OIF, uint32(w.oif))
+	if w.gateway.IsValid() {
+		m.addr(unix.NHA_GATEWAY, w.gateway.WithZone(""))
 	}
 	m.end()
 }
 
 // setGroup appends RTM_NEWNEXTHOP for a group: created, or its members replaced
-// in one step when it exists.
-func (m *messages) setGroup(seq, id uint32, protocol uint8, members []member) {
+// in one step when it exists. The kernel refuses to replace a group by one with
+// another number of buckets (0: hash-threshold).
+func (m *messages) setGroup(seq, id uint32, protocol uint8, buckets uint16, members []member) {
 	m.begin(unix.RTM_NEWNEXTHOP, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, seq)
 	m.nhmsg(unix.AF_UNSPEC, protocol, 0)
 	m.u32(unix.NHA_ID, id)
@@ -154,6 +154,9 @@ func (m *messages) setGroup(seq, id uint32, protocol uint8, members []member) {
 	for _, g := range members {
 		m.b = native.AppendUint32(m.b, g.id)
 		m.b = append(m.b, max(g.weight, 1)-1, 0, 0, 0) // struct nexthop_grp holds weight-1
+	}
+	if buckets > 0 {
+		m.resilient(buckets)
 	}
 	m.end()
 }

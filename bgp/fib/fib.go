@@ -21,6 +21,8 @@ type Options struct {
 	// NextHopBase is the first id of our next-hop objects, 0: derived from the
 	// table. Two gateways in one namespace need ranges a hundred thousand apart.
 	NextHopBase uint32
+	// VRF is where the gateway lives; its nftables table is named after it.
+	VRF string
 }
 
 // FIB is the kernel's forwarding table as far as it is ours. Methods may be
@@ -32,7 +34,8 @@ type FIB struct {
 	mon  *monitor
 	nft  *nft
 
-	count Counters
+	count   Counters
+	buckets uint16 // of the groups we make, 0: the kernel has no resilient ones
 
 	mu    sync.Mutex
 	conn  *conn
@@ -41,6 +44,8 @@ type FIB struct {
 	vrf   int32   // index of the frame's VRF device, 0: none
 
 	want     []bgp.Route
+	lost     []bgp.NextHop
+	lostGen  uint64 // see Lose
 	complete bool
 	gen      uint64
 
@@ -51,6 +56,8 @@ type FIB struct {
 	foreignOwn  []kroute // routes of others in our table
 	foreignMain []kroute // routes in main, which is consulted before ours
 	errs        map[int32]error
+	puts        []put // of the present batch
+	regroups    []regroup
 
 	sources    bool // a wanted route has a preferred source
 	known      bool // a readback succeeded and nothing contradicts it
@@ -86,11 +93,18 @@ func New(o Options) (*FIB, error) {
 		return nil, err
 	}
 	f := &FIB{log: o.Logger.With("edge", "fib"), opts: o, conn: c, errs: map[int32]error{}}
+	if f.buckets, err = c.probeBuckets(); err != nil {
+		c.close()
+		return nil, err
+	}
+	if f.buckets == 0 {
+		f.log.Info("the kernel has no resilient next-hop groups: losing one next hop of several moves flows between the others too")
+	}
 	if f.mon, err = newMonitor(c.pid, o.MonitorBuffer, &f.count); err != nil {
 		c.close()
 		return nil, err
 	}
-	if f.nft, err = newNFT(f.log); err != nil {
+	if f.nft, err = newNFT(f.log, o.VRF); err != nil {
 		f.mon.close()
 		c.close()
 		return nil, err
@@ -121,6 +135,10 @@ func (f *FIB) Apply(ctx context.Context, gen uint64, want bgp.FIB) bgp.RoutesApp
 	defer f.mu.Unlock()
 	f.reframe(want)
 	f.gen = gen
+	if gen > f.lostGen {
+		f.lost = want.Lost
+		f.unfinished = f.known && f.t.mark(f.lost) || f.unfinished
+	}
 	if want.Complete != f.complete {
 		f.complete, f.unfinished = want.Complete, true
 	}

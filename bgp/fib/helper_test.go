@@ -116,7 +116,7 @@ func canonical(r bgp.Route) string {
 		return fmt.Sprintf("blackhole %s metric %d", r.Prefix, r.Metric)
 	}
 	var hops []string
-	for _, n := range r.NextHops {
+	for _, n := range bgp.Primary(r.NextHops) {
 		g := ""
 		if n.Gateway.IsValid() {
 			g = n.Gateway.String()

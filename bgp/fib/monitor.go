@@ -85,7 +85,9 @@ func newMonitor(self uint32, buffer int, count *Counters) (*monitor, error) {
 }
 
 // attachFilter makes the kernel drop notifications that the socket with
-// address self caused, and route messages of tables other than main and ours.
+// address self caused, route messages of tables other than main and ours, and
+// those of buckets, of which a resilient group sends hundreds when a member is
+// back.
 func attachFilter(fd int, self, table uint32) error {
 	swap := func(v uint32) uint32 { // loads of a filter are big-endian, netlink headers are native
 		b := make([]byte, 4)
@@ -109,8 +111,9 @@ func attachFilter(fd int, self, table uint32) error {
 	)
 	prog := []unix.SockFilter{
 		{Code: ldw, K: 12}, // nlmsg_pid
-		{Code: jeq, K: swap(self), Jt: 7},
+		{Code: jeq, K: swap(self), Jt: 8},
 		{Code: ldh, K: 4}, // nlmsg_type
+		{Code: jeq, K: swap16(unix.RTM_NEWNEXTHOPBUCKET), Jt: 6},
 		{Code: jeq, K: swap16(unix.RTM_NEWROUTE), Jt: 1},
 		{Code: jeq, K: swap16(unix.RTM_DELROUTE), Jf: 3},
 		{Code: ldb, K: sizeofNlMsghdr + 4}, // rtm_table

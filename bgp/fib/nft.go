@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/userdata"
@@ -19,8 +20,21 @@ import (
 	"github.com/wgbgp/wgbgp/bgp"
 )
 
-// nftTable is the name of our table, family inet.
+// nftTable is the name of our table, family inet; a gateway inside a VRF has one
+// of its own (nftName), so that several can live in one network namespace.
 const nftTable = "wgbgp"
+
+func nftName(vrf string) string {
+	if vrf == "" {
+		return nftTable
+	}
+	return nftTable + "_" + strings.Map(func(r rune) rune {
+		if r < 128 && (unicode.IsLetter(r) || unicode.IsDigit(r)) {
+			return r
+		}
+		return '_' // what nft(8) would not read as part of a name
+	}, vrf)
+}
 
 // elementsPerMessage keeps one message of set elements below the 64 KiB that a
 // nested netlink attribute can hold.
@@ -35,6 +49,7 @@ const elementsPerMessage = 500
 // is read.
 type nft struct {
 	log   *slog.Logger
+	table string   // its name
 	netns *os.File // where New was called
 
 	mu      sync.Mutex
@@ -53,12 +68,12 @@ type shape struct {
 	sets    map[string]ranges // by set name
 }
 
-func newNFT(log *slog.Logger) (*nft, error) {
+func newNFT(log *slog.Logger, vrf string) (*nft, error) {
 	ns, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		return nil, fmt.Errorf("open network namespace: %w", err)
 	}
-	return &nft{log: log, netns: ns}, nil
+	return &nft{log: log, table: nftName(vrf), netns: ns}, nil
 }
 
 func (n *nft) close() error { return n.netns.Close() }
@@ -123,7 +138,7 @@ func (n *nft) apply(ctx context.Context, count *Counters) error {
 		}
 		if gen != n.gen {
 			if n.have, err = n.read(); err != nil {
-				return fmt.Errorf("nftables: read table %s: %w", nftTable, err)
+				return fmt.Errorf("nftables: read table %s: %w", n.table, err)
 			}
 			n.gen = gen
 		}
@@ -138,11 +153,11 @@ func (n *nft) apply(ctx context.Context, count *Counters) error {
 		}
 		n.gen = 0
 		if !isErrno(err, unix.ENOENT, unix.EEXIST, unix.EBUSY, unix.ERESTART) {
-			return fmt.Errorf("nftables: write table %s: %w", nftTable, err)
+			return fmt.Errorf("nftables: write table %s: %w", n.table, err)
 		}
 		n.log.Info("nftables table changed under us, reading it back", "err", err)
 	}
-	return fmt.Errorf("nftables: table %s keeps changing", nftTable)
+	return fmt.Errorf("nftables: table %s keeps changing", n.table)
 }
 
 // wanted is the shape that the wishes amount to; an empty one has no table.
@@ -193,7 +208,7 @@ func (n *nft) write(want shape, count *Counters) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = c.CloseLasting() }()
-	table := &nftables.Table{Name: nftTable, Family: nftables.TableFamilyINet}
+	table := &nftables.Table{Name: n.table, Family: nftables.TableFamilyINet}
 	switch {
 	case want.print == "" && n.have.print == "":
 		return false, nil
@@ -257,7 +272,7 @@ func (n *nft) read() (shape, error) {
 	if err != nil {
 		return s, err
 	}
-	i := slices.IndexFunc(tables, func(t *nftables.Table) bool { return t.Name == nftTable })
+	i := slices.IndexFunc(tables, func(t *nftables.Table) bool { return t.Name == n.table })
 	if i < 0 {
 		return s, nil
 	}
@@ -268,7 +283,7 @@ func (n *nft) read() (shape, error) {
 	}
 	var prints []string
 	for _, ch := range chains {
-		if ch.Table.Name != nftTable {
+		if ch.Table.Name != n.table {
 			continue
 		}
 		rules, err := c.GetRules(tables[i], ch)
@@ -314,17 +329,17 @@ func (n *nft) read() (shape, error) {
 	slices.Sort(s.devices)
 	slices.Sort(s.checked)
 	// Every rule names the shape it belongs to; sets of devices must agree too.
-	if len(prints) == 1 && prints[0] == s.fingerprint() && s.complete(chains) {
+	if len(prints) == 1 && prints[0] == s.fingerprint() && s.complete(n.table, chains) {
 		s.print = prints[0]
 	}
 	return s, nil
 }
 
 // complete says whether no chain and no set is missing.
-func (s *shape) complete(chains []*nftables.Chain) bool {
+func (s *shape) complete(table string, chains []*nftables.Chain) bool {
 	names := map[string]bool{}
 	for _, ch := range chains {
-		if ch.Table.Name == nftTable {
+		if ch.Table.Name == table {
 			names[ch.Name] = true
 		}
 	}

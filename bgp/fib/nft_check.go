@@ -17,23 +17,23 @@ func (f *FIB) CheckFilter(ctx context.Context) ([]string, error) {
 	}
 	have, err := n.read()
 	if err != nil {
-		return nil, fmt.Errorf("nftables: read table %s: %w", nftTable, err)
+		return nil, fmt.Errorf("nftables: read table %s: %w", n.table, err)
 	}
 	want := n.wanted()
 	switch {
 	case want.print == have.print:
 	case have.print == "":
-		return []string{"missing: nftables table " + nftTable}, nil
+		return []string{"missing: nftables table " + n.table}, nil
 	case want.print == "":
-		return []string{"not wanted: nftables table " + nftTable}, nil
+		return []string{"not wanted: nftables table " + n.table}, nil
 	default:
-		return []string{"differs: chains of nftables table " + nftTable}, nil
+		return []string{"differs: chains of nftables table " + n.table}, nil
 	}
 	var out []string
 	for _, d := range want.checked {
 		for _, name := range []string{setName4(d), setName6(d)} {
 			if len(want.sets[name].minus(have.sets[name]))+len(have.sets[name].minus(want.sets[name])) > 0 {
-				out = append(out, fmt.Sprintf("differs: nftables set %s of table %s", name, nftTable))
+				out = append(out, fmt.Sprintf("differs: nftables set %s of table %s", name, n.table))
 			}
 		}
 	}

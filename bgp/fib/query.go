@@ -117,11 +117,12 @@ func (f *FIB) List(ctx context.Context) ([]KernelRoute, error) {
 	if f.frame == (frame{}) {
 		return nil, errors.New("list routes: no routing table given yet")
 	}
-	t := newTables(f.idBase())
+	t := newTables(f.idBase(), f.buckets)
 	t.resolve = f.resolveUnderlay
 	if err := f.readLinks(ctx, t); err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}
+	t.mark(f.lost)
 	if err := f.readNextHops(ctx, t); err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}
@@ -143,8 +144,8 @@ func (f *FIB) List(ctx context.Context) ([]KernelRoute, error) {
 		g, grouped := t.groupByID[r.nhid]
 		if grouped && t.groups[g].content >= 0 {
 			for _, p := range t.contents[t.groups[g].content].parts {
-				s := t.singles[p.single]
-				kr.NextHops = append(kr.NextHops, bgp.NextHop{Gateway: s.key.gateway, Device: t.names[s.key.oif], Weight: p.weight})
+				x := &t.exits[p.exit]
+				kr.NextHops = append(kr.NextHops, bgp.NextHop{Gateway: x.gateway, Device: t.names[x.oif], Weight: p.weight})
 			}
 		} else if r.oif != 0 && kr.Type == bgp.Unicast {
 			kr.NextHops = []bgp.NextHop{{Gateway: r.gateway, Device: t.names[r.oif]}}
@@ -157,7 +158,7 @@ func (f *FIB) List(ctx context.Context) ([]KernelRoute, error) {
 			kr.InSync = routeType(w) == r.typ && w.Source == r.source
 			if w.Type == bgp.Unicast {
 				c := t.sets[t.setOf(family(w.Prefix.Addr()), w.NextHops)].content
-				kr.InSync = kr.InSync && grouped && c >= 0 && t.groups[g].content == c
+				kr.InSync = kr.InSync && grouped && c >= 0 && holds(t.groups[g].objects, t.inUse(c))
 			}
 		}
 		out = append(out, kr)
@@ -241,12 +242,12 @@ func (f *FIB) remove(ctx context.Context, fr frame) error {
 	if err := b.flush(ctx); err != nil {
 		return err
 	}
-	t := newTables(f.idBase())
+	t := newTables(f.idBase(), f.buckets)
 	if err := f.readNextHops(ctx, t); err != nil {
 		return err
 	}
 	if now != fr && now != (frame{}) && f.opts.NextHopBase != 0 || now != fr && baseFor(now.table) == baseFor(fr.table) {
-		t.groups, t.singles = nil, nil // the new table uses the same range; its own sweep clears it
+		t.groups, t.loose = nil, nil // the new table uses the same range; its own sweep clears it
 	}
 	for _, g := range t.groups {
 		m, seq := b.next(op{})
@@ -255,9 +256,9 @@ func (f *FIB) remove(ctx context.Context, fr frame) error {
 			return err
 		}
 	}
-	for _, s := range t.singles {
+	for _, id := range t.objectIDs() {
 		m, seq := b.next(op{})
-		m.delNextHop(seq, s.id)
+		m.delNextHop(seq, id)
 		if err := b.full(ctx); err != nil {
 			return err
 		}

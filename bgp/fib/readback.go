@@ -28,7 +28,7 @@ func isErrno(err error, errnos ...unix.Errno) bool {
 // readback replaces everything believed by what the kernel says now, and lays
 // the last wanted set over it.
 func (f *FIB) readback(ctx context.Context) error {
-	t := newTables(f.idBase())
+	t := newTables(f.idBase(), f.buckets)
 	t.resolve = f.resolveUnderlay
 	if err := f.readLinks(ctx, t); err != nil {
 		return fmt.Errorf("read devices: %w", err)
@@ -36,6 +36,7 @@ func (f *FIB) readback(ctx context.Context) error {
 	if err := f.findVRF(t); err != nil {
 		return err
 	}
+	t.mark(f.lost)
 	if err := f.readNextHops(ctx, t); err != nil {
 		return fmt.Errorf("read next-hop objects: %w", err)
 	}
@@ -105,37 +106,56 @@ func (f *FIB) readNextHops(ctx context.Context, t *tables) error {
 		return err
 	}
 	ours := func(n *knexthop) bool { return n.protocol == f.frame.protocol }
+	exits := map[uint32]int32{} // of objects, by id
 	for i := range all {
 		n := &all[i]
 		t.taken[n.id] = struct{}{}
 		if !ours(n) || n.group != nil {
 			continue
 		}
-		k := nhKey{n.family, n.gateway, n.oif}
-		if _, twice := t.singleByKey[k]; n.special || twice {
-			k = nhKey{oif: -1 - int32(len(t.singles))} // unusable, but ours to sweep
+		w := way{n.family, n.gateway, n.oif}
+		if n.special {
+			w = way{oif: -1}
 		}
-		j := int32(len(t.singles))
-		t.singles = append(t.singles, single{key: k, id: n.id, live: true})
-		t.singleByKey[k], t.singleByID[n.id] = j, j
+		e, ok := t.exitBy[w]
+		if !ok {
+			e = t.addExit(w)
+		}
+		exits[n.id] = e
 	}
+	holders := map[uint32]int{}
 	for i := range all {
 		n := &all[i]
 		if !ours(n) || n.group == nil {
 			continue
 		}
-		g := group{id: n.id, content: -1, live: true}
+		g := group{id: n.id, buckets: n.buckets, content: -1, live: true}
 		var parts []part
 		for _, m := range n.group {
-			if j, ok := t.singleByID[m.id]; ok && m.weight > 0 && t.singles[j].key.oif > 0 {
-				parts = append(parts, part{j, m.weight})
+			holders[m.id]++
+			if e, ok := exits[m.id]; ok && m.weight > 0 {
+				g.objects = append(g.objects, object{id: m.id, exit: e, weight: m.weight})
+				if t.exits[e].oif > 0 {
+					parts = append(parts, part{e, m.weight})
+				}
 			}
 		}
 		if !n.special && len(parts) == len(n.group) {
-			g.content = t.contentOf(parts)
+			g.content = t.contentOf(parts, nil)
 		}
 		t.groupByID[n.id] = int32(len(t.groups))
 		t.groups = append(t.groups, g)
+	}
+	for i := range t.groups {
+		for j := range t.groups[i].objects {
+			o := &t.groups[i].objects[j]
+			o.shared = holders[o.id] > 1
+		}
+	}
+	for i := range all {
+		if n := &all[i]; ours(n) && n.group == nil && holders[n.id] == 0 {
+			t.loose = append(t.loose, loose{id: n.id})
+		}
 	}
 	return nil
 }

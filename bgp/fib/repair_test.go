@@ -263,7 +263,7 @@ func TestInterruptedDumpsAreRetried(t *testing.T) {
 			case <-tick.C:
 			}
 			m, seq := b.next(op{})
-			m.newSingle(seq, 5, 4, unix.AF_INET, dev.index, netip.Addr{})
+			m.setObject(seq, 5, 4, &way{unix.AF_INET, netip.Addr{}, dev.index}, false)
 			m, seq = b.next(op{})
 			m.delNextHop(seq, 5)
 			_ = b.flush(context.Background())

@@ -120,7 +120,7 @@ func (f *FIB) sameWay(i int, r *kroute) bool {
 		}
 	}
 	for _, o := range oifs {
-		if !slices.ContainsFunc(parts, func(p part) bool { return f.t.singles[p.single].key.oif == o }) {
+		if !slices.ContainsFunc(parts, func(p part) bool { return f.t.exits[p.exit].oif == o }) {
 			return false
 		}
 	}

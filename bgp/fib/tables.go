@@ -24,41 +24,54 @@ const (
 	tablesWithIDs = 100
 )
 
-// nhKey is what makes two next-hop objects the same.
-type nhKey struct {
+// way is one way out of this host: where a next-hop object leads.
+type way struct {
 	family  uint8
 	gateway netip.Addr
-	oif     int32
+	oif     int32 // -1: nothing that we would make
 }
 
-// single is a next-hop object with one way out. Routes never name it; groups do.
-type single struct {
-	key    nhKey
-	id     uint32
-	live   bool  // in the kernel
-	mine   bool  // used by this process, so it may be deleted before Complete
+// exit is a way with what is known about it.
+type exit struct {
+	way
 	needed bool  // by a wanted route; valid during write
+	lost   bool  // it leads nowhere now, see FIB.Lose
 	bad    error // the kernel refused it since the last readback
 }
 
 // part is a member of a content.
 type part struct {
-	single int32
+	exit   int32
 	weight uint8
 }
 
-// content is a list of next hops, sorted by object id. Several groups may have
-// the same content: that is the price of moving a group's routes by changing
-// the group.
+// content is what routes want: a list of next hops, and another one for when all
+// of the first are lost, both sorted. Several groups may have the same content:
+// that is the price of moving a group's routes by changing the group.
 type content struct {
 	parts  []part
+	backup []part
 	needed bool
+}
+
+// object is a next-hop object. It belongs to one group, so that replacing it
+// moves that group's routes and no others. The kernel then touches no IPv4 route,
+// and of each IPv6 route it only looks at the source (fib6_check_nh_list in
+// net/ipv4/nexthop.c, 0.1 us a route), whereas a group that is replaced itself
+// renews every one (nh_rt_cache_flush, five times that).
+type object struct {
+	id     uint32
+	exit   int32
+	weight uint8 // in the group
+	shared bool  // by groups that an earlier version made: let alone
 }
 
 // group is a next-hop group object, what routes name.
 type group struct {
 	id      uint32
-	content int32 // what it holds in the kernel; -1: something that is not ours to understand
+	buckets uint16 // of a resilient group, 0: hash-threshold; fixed for the life of the object
+	content int32  // what its routes want; -1: something that is not ours to understand
+	objects []object
 	live    bool
 	mine    bool
 	pinned  bool // named by somebody else's route
@@ -76,6 +89,12 @@ type set struct {
 	used    bool
 }
 
+// loose is an object that no group is known to hold any more.
+type loose struct {
+	id   uint32
+	mine bool // so it may be deleted before Complete
+}
+
 type sliceKey struct {
 	data   *bgp.NextHop
 	n      int
@@ -85,20 +104,22 @@ type sliceKey struct {
 // tables holds everything known about devices and next-hop objects. It is
 // rebuilt by every readback, which also bounds its size.
 type tables struct {
-	base  uint32 // first id of the table's range
-	links map[string]link
-	names map[int32]string
+	base    uint32 // first id of the table's range
+	buckets uint16 // of the groups we make
+	links   map[string]link
+	names   map[int32]string
 
-	singles     []single
-	singleByKey map[nhKey]int32
-	singleByID  map[uint32]int32
-	contents    []content
-	contentBy   map[string]int32
-	groups      []group
-	groupByID   map[uint32]int32
-	sets        []set
-	setBy       map[string]int32
-	taken       map[uint32]struct{} // ids in use in our range, by anybody
+	exits     []exit
+	exitBy    map[way]int32
+	contents  []content
+	contentBy map[string]int32
+	groups    []group
+	groupByID map[uint32]int32
+	sets      []set
+	setBy     map[string]int32
+	taken     map[uint32]struct{} // ids in use in our range, by anybody
+	loose     []loose
+	lost      map[way]struct{}
 
 	// resolve finds device and gateway of a next hop without device.
 	resolve func(netip.Addr) (oif int32, gateway netip.Addr, err error)
@@ -115,10 +136,10 @@ func (t *tables) forgetSlices() {
 	t.lastSlice, t.lastSet = sliceKey{}, 0
 }
 
-func newTables(base uint32) *tables {
+func newTables(base uint32, buckets uint16) *tables {
 	return &tables{
-		base: base, links: map[string]link{}, names: map[int32]string{},
-		singleByKey: map[nhKey]int32{}, singleByID: map[uint32]int32{}, contentBy: map[string]int32{},
+		base: base, buckets: buckets, links: map[string]link{}, names: map[int32]string{},
+		exitBy: map[way]int32{}, contentBy: map[string]int32{},
 		groupByID: map[uint32]int32{}, setBy: map[string]int32{}, taken: map[uint32]struct{}{},
 		slices: map[sliceKey]int32{},
 	}
@@ -150,7 +171,7 @@ func (t *tables) setOfSlice(sk sliceKey, nhs []bgp.NextHop) int32 {
 		k = append(k, n.Gateway.String()...)
 		k = append(k, 0)
 		k = append(k, n.Device...)
-		k = append(k, 0, max(n.Weight, 1))
+		k = append(k, 0, max(n.Weight, 1), b2b(n.Backup))
 	}
 	t.key = k
 	i, ok := t.setBy[string(k)]
@@ -167,25 +188,55 @@ func (t *tables) setOfSlice(sk sliceKey, nhs []bgp.NextHop) int32 {
 // reduce works out what a set comes down to on the devices there are.
 func (t *tables) reduce(s *set) {
 	s.content, s.status, s.detail = -1, bgp.RouteFailed, "no next hop given"
-	var parts []part
+	var parts, backup []part
 	for _, n := range s.nhs {
-		i, status, detail := t.singleFor(s.family, n)
+		i, status, detail := t.exitFor(s.family, n)
 		if i < 0 {
-			if len(parts) == 0 {
+			if len(parts) == 0 && !n.Backup {
 				s.status, s.detail = status, detail
 			}
 			continue
 		}
-		if !slices.ContainsFunc(parts, func(p part) bool { return p.single == i }) {
-			parts = append(parts, part{i, max(n.Weight, 1)})
+		to := &parts
+		if n.Backup {
+			to = &backup
+		}
+		if !slices.ContainsFunc(*to, func(p part) bool { return p.exit == i }) {
+			*to = append(*to, part{i, max(n.Weight, 1)})
 		}
 	}
+	if len(parts) == 0 { // better the backup than nothing
+		parts, backup = backup, nil
+	}
 	if len(parts) > 0 {
-		s.content = t.contentOf(parts)
+		s.content = t.contentOf(parts, backup)
 	}
 }
 
-func (t *tables) singleFor(fam uint8, n bgp.NextHop) (int32, bgp.RouteStatus, string) {
+func (t *tables) exitFor(fam uint8, n bgp.NextHop) (int32, bgp.RouteStatus, string) {
+	w, status, detail := t.wayOf(fam, n)
+	if detail != "" {
+		return -1, status, detail
+	}
+	i, ok := t.exitBy[w]
+	if !ok {
+		i = t.addExit(w)
+	}
+	if bad := t.exits[i].bad; bad != nil {
+		return -1, statusOf(bad), fmt.Sprintf("next hop %s: %v", printNextHop(w.gateway, t.names[w.oif]), bad)
+	}
+	return i, 0, ""
+}
+
+func (t *tables) addExit(w way) int32 {
+	i := int32(len(t.exits))
+	t.exits = append(t.exits, exit{way: w, lost: t.isLost(w)})
+	t.exitBy[w] = i
+	return i
+}
+
+// wayOf finds the device of a next hop; detail says why there is none.
+func (t *tables) wayOf(fam uint8, n bgp.NextHop) (w way, status bgp.RouteStatus, detail string) {
 	device, gw := n.Device, n.Gateway
 	if device == "" {
 		device = gw.Zone()
@@ -193,38 +244,27 @@ func (t *tables) singleFor(fam uint8, n bgp.NextHop) (int32, bgp.RouteStatus, st
 	gw = gw.WithZone("").Unmap()
 	if device == "" {
 		if !gw.IsValid() {
-			return -1, bgp.RouteFailed, "next hop without gateway and device"
+			return w, bgp.RouteFailed, "next hop without gateway and device"
 		}
 		oif, via, err := t.resolve(gw)
 		if err != nil {
-			return -1, bgp.RouteFailed, fmt.Sprintf("next hop %s: %v", gw, err)
+			return w, bgp.RouteFailed, fmt.Sprintf("next hop %s: %v", gw, err)
 		}
 		device, gw = t.names[oif], via
 	}
 	l, ok := t.links[device]
 	switch {
 	case !ok:
-		return -1, bgp.RouteNoDevice, device + ": no such device"
+		return w, bgp.RouteNoDevice, device + ": no such device"
 	case !l.up:
-		return -1, bgp.RouteNoDevice, device + ": device is down"
+		return w, bgp.RouteNoDevice, device + ": device is down"
 	case gw.IsValid() && gw.Is4() && fam == unix.AF_INET6:
-		return -1, bgp.RouteFailed, fmt.Sprintf("IPv4 next hop %s for an IPv6 prefix", gw)
+		return w, bgp.RouteFailed, fmt.Sprintf("IPv4 next hop %s for an IPv6 prefix", gw)
 	}
 	if gw.IsValid() {
 		fam = family(gw) // an IPv4 prefix may have an IPv6 next hop (RFC 8950)
 	}
-	k := nhKey{fam, gw, l.index}
-	i, ok := t.singleByKey[k]
-	if !ok {
-		i = int32(len(t.singles))
-		t.singles = append(t.singles, single{key: k, id: t.freeID(0, fmt.Appendf(nil, "%d %s %s", fam, gw, device))})
-		t.singleByKey[k] = i
-		t.singleByID[t.singles[i].id] = i
-	}
-	if bad := t.singles[i].bad; bad != nil {
-		return -1, statusOf(bad), fmt.Sprintf("next hop %s: %v", printNextHop(gw, device), bad)
-	}
-	return i, 0, ""
+	return way{fam, gw, l.index}, 0, ""
 }
 
 // statusOf tells a missing or dead device from other refusals.
@@ -236,18 +276,21 @@ func statusOf(err error) bgp.RouteStatus {
 }
 
 // contentOf finds or makes the content with these parts.
-func (t *tables) contentOf(parts []part) int32 {
-	slices.SortFunc(parts, func(a, b part) int { return int(int64(t.singles[a.single].id) - int64(t.singles[b.single].id)) })
+func (t *tables) contentOf(parts, backup []part) int32 {
 	k := t.key[:0]
-	for _, p := range parts {
-		k = binary.LittleEndian.AppendUint32(k, uint32(p.single))
-		k = append(k, p.weight)
+	for _, list := range [][]part{parts, backup} {
+		slices.SortFunc(list, func(a, b part) int { return int(a.exit - b.exit) })
+		for _, p := range list {
+			k = binary.LittleEndian.AppendUint32(k, uint32(p.exit))
+			k = append(k, p.weight)
+		}
+		k = append(k, '|')
 	}
 	t.key = k
 	i, ok := t.contentBy[string(k)]
 	if !ok {
 		i = int32(len(t.contents))
-		t.contents = append(t.contents, content{parts: slices.Clone(parts)})
+		t.contents = append(t.contents, content{parts: slices.Clone(parts), backup: slices.Clone(backup)})
 		t.contentBy[string(k)] = i
 	}
 	return i
@@ -256,22 +299,41 @@ func (t *tables) contentOf(parts []part) int32 {
 // newGroup makes a group for a content; the caller writes it to the kernel.
 func (t *tables) newGroup(c int32) int32 {
 	var h []byte
-	for _, m := range t.members(c) {
-		h = binary.LittleEndian.AppendUint32(h, m.id)
-		h = append(h, m.weight)
+	for _, list := range [][]part{t.contents[c].parts, t.contents[c].backup} {
+		for _, p := range list {
+			h = append(t.print(h, p.exit), p.weight)
+		}
+		h = append(h, '|')
 	}
 	i := int32(len(t.groups))
-	t.groups = append(t.groups, group{id: t.freeID(idsPerKind, h), content: -1, mine: true})
+	t.groups = append(t.groups, group{id: t.freeID(idsPerKind, h), buckets: t.buckets, content: c, mine: true})
 	t.groupByID[t.groups[i].id] = i
 	return i
 }
 
-func (t *tables) members(c int32) []member {
-	out := make([]member, len(t.contents[c].parts))
-	for i, p := range t.contents[c].parts {
-		out[i] = member{t.singles[p.single].id, p.weight}
+// newObject makes an object for a group; the caller writes it to the kernel.
+func (t *tables) newObject(g int32, p part) object {
+	what := binary.LittleEndian.AppendUint32(nil, t.groups[g].id)
+	return object{id: t.freeID(0, t.print(what, p.exit)), exit: p.exit, weight: p.weight}
+}
+
+// objectIDs lists the objects of all groups and the loose ones.
+func (t *tables) objectIDs() (ids []uint32) {
+	for i := range t.groups {
+		for _, o := range t.groups[i].objects {
+			ids = append(ids, o.id)
+		}
 	}
-	return out
+	for _, l := range t.loose {
+		ids = append(ids, l.id)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+func (t *tables) print(b []byte, e int32) []byte {
+	x := &t.exits[e]
+	return fmt.Appendf(b, "%d %s %s", x.family, x.gateway, t.names[x.oif])
 }
 
 // freeID derives an id from what the object is, so that two runs agree, and
@@ -290,21 +352,11 @@ func (t *tables) freeID(offset uint32, what []byte) uint32 {
 	}
 }
 
-// without returns the content minus the singles for which drop is set.
-func (t *tables) without(c int32, drop []bool) int32 {
-	var parts []part
-	for _, p := range t.contents[c].parts {
-		if !drop[p.single] {
-			parts = append(parts, p)
-		}
+func b2b(v bool) byte {
+	if v {
+		return 1
 	}
-	switch len(parts) {
-	case 0:
-		return -1
-	case len(t.contents[c].parts):
-		return c
-	}
-	return t.contentOf(parts)
+	return 0
 }
 
 func printNextHop(gw netip.Addr, device string) string {

@@ -7,122 +7,99 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// write makes the kernel agree with the mirror's wants. The order is: new
-// things, then what is lost (a dead next hop leaves all groups at once), then
-// moves, then new routes, then what is no longer wanted. A route never names
-// an object that is not there, and no object goes while a wanted route names it.
+// write makes the kernel agree with the mirror's wants. The order is: what is
+// lost, new things, then moves, then new routes, then what is no longer wanted. A
+// route never names an object that is not there, and no object goes while a wanted
+// route names it.
 func (f *FIB) write(ctx context.Context) error {
-	b := &batch{c: f.conn, done: f.done}
-	defer func() {
-		f.count.Writes.Add(b.sent)
-		f.count.Batches.Add(b.calls)
-	}()
+	b := f.batch()
+	defer f.sent(b)
 	clear(f.errs)
-	if err := f.writeSingles(ctx, b); err != nil {
-		return err
-	}
-	if err := f.dropLost(ctx, b); err != nil {
-		return err
-	}
-	w := f.decide()
-	if err := f.writeRoutes(ctx, b, w); err != nil {
-		return err
+	for again := true; again; {
+		f.refused = false
+		f.need()
+		if err := f.dropLost(ctx, b); err != nil {
+			return err
+		}
+		if err := f.writeRoutes(ctx, b, f.decide()); err != nil {
+			return err
+		}
+		if again = f.refused; again {
+			// A next hop that the kernel refuses changes what its sets come down to.
+			for i := range f.t.sets {
+				f.t.reduce(&f.t.sets[i])
+			}
+		}
 	}
 	f.strays = slices.DeleteFunc(f.strays, func(s stray) bool { return s.gone })
 	f.foreignOwn = slices.DeleteFunc(f.foreignOwn, func(r kroute) bool { return r.taken })
 	return f.sweepObjects(ctx, b)
 }
 
-// writeSingles creates missing next hops. One that the kernel refuses changes
-// what its sets come down to, so the sets are worked out again.
-func (f *FIB) writeSingles(ctx context.Context, b *batch) error {
+func (f *FIB) batch() *batch {
+	f.puts, f.regroups = f.puts[:0], f.regroups[:0]
+	return &batch{c: f.conn, done: f.done}
+}
+
+func (f *FIB) sent(b *batch) {
+	f.count.Writes.Add(b.sent)
+	f.count.Batches.Add(b.calls)
+}
+
+// dropLost takes next hops that no wanted route uses any more out of every group
+// that keeps another one, by deleting their objects: the kernel then shrinks the
+// group by itself, whatever the number of its routes. It is the quickest answer to
+// a withdrawal, so it comes before everything slow.
+func (f *FIB) dropLost(ctx context.Context, b *batch) error {
 	t := f.t
-	for {
-		f.need()
-		for i := range t.singles {
-			s := &t.singles[i]
-			if s.needed {
-				s.mine = true
+	for i := range t.groups {
+		g := &t.groups[i]
+		if !g.live || g.content < 0 || !g.mine && !f.complete {
+			continue
+		}
+		drop := func(e int32) bool { return !t.exits[e].needed && t.exits[e].oif > 0 }
+		gone := 0
+		for _, o := range g.objects {
+			if drop(o.exit) && !o.shared {
+				gone++
 			}
-			if !s.needed || s.live || s.bad != nil {
+		}
+		if gone == 0 || gone == len(g.objects) {
+			continue
+		}
+		for _, o := range g.objects {
+			if !drop(o.exit) || o.shared {
 				continue
 			}
-			m, seq := b.next(op{kind: opSingle, idx: int32(i)})
-			m.newSingle(seq, s.id, f.frame.protocol, s.key.family, s.key.oif, s.key.gateway)
-			if err := b.full(ctx); err != nil {
+			if err := f.deleteObject(ctx, b, int32(i), o.id); err != nil {
 				return err
 			}
 		}
-		f.refused = false
-		if err := b.flush(ctx); err != nil {
-			return err
-		}
-		if !f.refused {
-			return nil
-		}
-		for i := range t.sets {
-			t.reduce(&t.sets[i])
+		c := t.contents[g.content]
+		if stay := slices.DeleteFunc(slices.Clone(c.parts), func(p part) bool { return drop(p.exit) }); len(stay) > 0 {
+			g.content = t.contentOf(stay, slices.Clone(c.backup))
 		}
 	}
-}
-
-// dropLost deletes next hops that no wanted route uses any more, where every
-// group that holds one keeps another member. The kernel then shrinks all these
-// groups by itself: one message, whatever the number of routes, which is the
-// quickest answer to a failure, so it comes before everything slow.
-func (f *FIB) dropLost(ctx context.Context, b *batch) error {
-	t := f.t
-	drop := make([]bool, len(t.singles))
-	any := false
-	for i := range t.singles {
-		s := &t.singles[i]
-		drop[i] = s.live && !s.needed && s.key.oif > 0 && (s.mine || f.complete)
-		any = any || drop[i]
-	}
-	if !any {
-		return nil
-	}
-	for i := range t.groups {
-		g := &t.groups[i]
-		if !g.live || g.content < 0 || t.without(g.content, drop) >= 0 {
-			continue
-		}
-		for _, p := range t.contents[g.content].parts { // the group would vanish with its routes
-			drop[p.single] = false
-		}
-	}
-	for i := range drop {
-		if !drop[i] {
-			continue
-		}
-		m, seq := b.next(op{kind: opDelSingle, idx: int32(i)})
-		m.delNextHop(seq, t.singles[i].id)
-		if err := b.full(ctx); err != nil {
-			return err
-		}
-	}
-	if err := b.flush(ctx); err != nil {
-		return err
-	}
-	for i := range t.groups {
-		if g := &t.groups[i]; g.live && g.content >= 0 {
-			g.content = t.without(g.content, drop)
-		}
-	}
-	return nil
+	return b.flush(ctx)
 }
 
 func (f *FIB) writeRoutes(ctx context.Context, b *batch, w *work) error {
-	t := f.t
-	setGroup := func(g, ct int32) error {
-		m, seq := b.next(op{opGroup, g, ct})
-		m.setGroup(seq, t.groups[g].id, f.frame.protocol, t.members(ct))
-		return b.full(ctx)
+	early := make([]reform, 0, len(w.reforms)+len(w.newGroups))
+	for _, g := range slices.Concat(w.reforms, w.newGroups) {
+		early = append(early, f.t.reformOf(g))
 	}
-	for i, g := range w.newGroups {
-		if err := setGroup(g, w.groupFor[i]); err != nil {
-			return err
+	var late []reform
+	for _, m := range w.morphs {
+		f.t.groups[m.idx].content = m.arg
+		if s := f.t.reformOf(m.idx); !s.empty() {
+			late = append(late, s)
 		}
+	}
+	if err := f.prepare(ctx, b, early, late); err != nil || f.refused {
+		return err
+	}
+	if err := f.reform(ctx, b, early); err != nil {
+		return err
 	}
 	for i := range f.strays {
 		if s := &f.strays[i]; s.double && !s.gone {
@@ -134,10 +111,8 @@ func (f *FIB) writeRoutes(ctx context.Context, b *batch, w *work) error {
 	if err := f.putRoutes(ctx, b, w.rewrites, unix.NLM_F_REPLACE); err != nil {
 		return err
 	}
-	for _, m := range w.morphs {
-		if err := setGroup(m.idx, m.arg); err != nil {
-			return err
-		}
+	if err := f.reform(ctx, b, late); err != nil {
+		return err
 	}
 	if err := f.putRoutes(ctx, b, w.adds, unix.NLM_F_EXCL); err != nil {
 		return err
@@ -213,7 +188,8 @@ func (f *FIB) deleteStray(ctx context.Context, b *batch, i int) error {
 	return b.full(ctx)
 }
 
-// sweepObjects deletes groups, then next hops, that no route names.
+// sweepObjects deletes groups that no route names, with their objects, and objects
+// that no group holds.
 func (f *FIB) sweepObjects(ctx context.Context, b *batch) error {
 	t := f.t
 	used := make([]bool, len(t.groups))
@@ -228,18 +204,9 @@ func (f *FIB) sweepObjects(ctx context.Context, b *batch) error {
 			used[o] = true
 		}
 	}
-	members := make([]bool, len(t.singles))
 	for i := range t.groups {
 		g := &t.groups[i]
-		if !g.live {
-			continue
-		}
-		if used[i] || g.pinned || g.held || !g.mine && !f.complete {
-			if g.content >= 0 {
-				for _, p := range t.contents[g.content].parts {
-					members[p.single] = true
-				}
-			}
+		if !g.live || used[i] || g.pinned || g.held || !g.mine && !f.complete {
 			continue
 		}
 		m, seq := b.next(op{kind: opDelGroup, idx: int32(i)})
@@ -248,16 +215,31 @@ func (f *FIB) sweepObjects(ctx context.Context, b *batch) error {
 			return err
 		}
 	}
-	for i := range t.singles {
-		s := &t.singles[i]
-		if !s.live || s.needed || members[i] || !s.mine && !f.complete {
+	if err := b.flush(ctx); err != nil || len(t.loose) == 0 {
+		return err
+	}
+	members := map[uint32]bool{}
+	for i := range t.groups {
+		if t.groups[i].live {
+			for _, o := range t.groups[i].objects {
+				members[o.id] = true
+			}
+		}
+	}
+	t.loose = slices.DeleteFunc(t.loose, func(l loose) bool { return members[l.id] })
+	for i, l := range t.loose {
+		if !l.mine && !f.complete {
 			continue
 		}
-		m, seq := b.next(op{kind: opDelSingle, idx: int32(i)})
-		m.delNextHop(seq, s.id)
+		m, seq := b.next(op{kind: opDelLoose, idx: int32(i)})
+		m.delNextHop(seq, l.id)
 		if err := b.full(ctx); err != nil {
 			return err
 		}
 	}
-	return b.flush(ctx)
+	if err := b.flush(ctx); err != nil {
+		return err
+	}
+	t.loose = slices.DeleteFunc(t.loose, func(l loose) bool { return l.id == 0 })
+	return nil
 }

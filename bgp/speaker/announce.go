@@ -97,7 +97,7 @@ func (s *Speaker) markWrite() {
 // withdrawal of something never announced to every neighbor, which is allowed
 // and harmless (RFC 4271 section 4.3) but noise, hence not each time.
 func (s *Speaker) forget() {
-	if len(s.silent) <= 4096+len(s.have) {
+	if len(s.silent) <= 4096+len(s.have) || s.placed { // a neighbor that GoBGP is silent to would not hear of it
 		return
 	}
 	gone := slices.SortedFunc(maps.Keys(s.silent), bgp.ComparePrefix)
@@ -124,6 +124,9 @@ func (s *Speaker) encode(a *bgp.Announcement) *apiutil.Path {
 		}
 	}
 	for _, name := range a.Except {
+		if !s.model.marked(name, a.Attrs.ASPath) {
+			continue
+		}
 		if m := s.model.mark(name); m != 0 {
 			comms = append(comms, uint32(m))
 		}

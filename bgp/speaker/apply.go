@@ -31,7 +31,10 @@ func (s *Speaker) Apply(_ context.Context, gen uint64, neighbors []bgp.Neighbor,
 	}
 	diff := bgp.DiffNeighbors(s.wanted, neighbors)
 	sameAnn := sameSlice(s.asked, ann)
-	if len(diff) == 0 && len(s.retry) == 0 && sameAnn {
+	s.mu.Lock()
+	visited := s.visited
+	s.mu.Unlock()
+	if len(diff) == 0 && len(s.retry) == 0 && sameAnn && !visited {
 		return out
 	}
 	failed, errs := map[netip.Prefix]string{}, map[string]string{}
@@ -48,10 +51,11 @@ func (s *Speaker) Apply(_ context.Context, gen uint64, neighbors []bgp.Neighbor,
 		use := s.usable(neighbors, errs)
 		todo = bgp.DiffNeighbors(s.present(), use)
 		s.dropNeighbors(todo, errs)
-		for _, name := range s.model.setAudiences(s.cfg.ASN, use) {
-			s.moved[name] = struct{}{}
-		}
+		s.nameAudiences(use)
+	} else if visited {
+		s.nameAudiences(s.use)
 	}
+	set = s.markAnew(valid, set)
 	old := map[netip.Prefix]*bgp.Announcement{}
 	s.prepare(valid, set, old)
 	if s.model.changed {
@@ -71,9 +75,11 @@ func (s *Speaker) Apply(_ context.Context, gen uint64, neighbors []bgp.Neighbor,
 	}
 	s.announce(valid, set, old, failed)
 	s.settle(valid, set, gone, old, failed)
-	s.forget()
-
 	s.changeNeighbors(todo, errs)
+	if len(set)+len(gone) > 0 {
+		s.tellSilent(errs)
+	}
+	s.forget()
 
 	s.wanted, s.asked = neighbors, ann
 	if len(failed) > 0 {
@@ -124,6 +130,22 @@ func (s *Speaker) valid(ann []bgp.Announcement, failed map[netip.Prefix]string) 
 	return ann
 }
 
+// markAnew adds to set the announcements whose marks depend on twins that came or
+// went; set stays sorted.
+func (s *Speaker) markAnew(want []bgp.Announcement, set []int) []int {
+	names := s.model.retwined
+	if s.model.retwined = nil; len(names) == 0 {
+		return set
+	}
+	for i := range want {
+		if slices.ContainsFunc(want[i].Except, func(n string) bool { return slices.Contains(names, n) }) {
+			set = append(set, i)
+		}
+	}
+	slices.Sort(set)
+	return slices.Compact(set)
+}
+
 // prepare holds the profiles of what is to be announced and finds what each
 // replaces.
 func (s *Speaker) prepare(want []bgp.Announcement, set []int, old map[netip.Prefix]*bgp.Announcement) {
@@ -166,13 +188,15 @@ func (s *Speaker) settle(want []bgp.Announcement, set, gone []int, old map[netip
 	s.have = next
 }
 
-// present lists the neighbors that have a record, sorted by name.
+// present lists the configured neighbors that have a record, sorted by name.
 func (s *Speaker) present() []bgp.Neighbor {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := make([]bgp.Neighbor, 0, len(s.byName))
 	for _, n := range s.byName {
-		out = append(out, n.spec)
+		if n.spec.Dynamic == "" {
+			out = append(out, n.spec)
+		}
 	}
 	slices.SortFunc(out, func(a, b bgp.Neighbor) int { return compareNames(a.Name, b.Name) })
 	return out
@@ -212,26 +236,32 @@ func (s *Speaker) changeNeighbors(todo []bgp.NeighborDiff, errs map[string]strin
 		ses := s.session(d.Want.Name)
 		s.mu.Lock()
 		ses.spec = *d.Want
-		ses.frame = s.frame(d.Want)
+		ses.frame = s.frame(ses)
 		s.checkLimit(ses)
 		s.mu.Unlock()
+		if ses.spec.Range.IsValid() {
+			note(d.Want.Name, s.changeVisitors(d.Want, d.Change&(bgp.ChangeImport|bgp.ChangeExport) != 0))
+			if d.Change&(bgp.ChangeNextSession|bgp.ChangeMaxPrefixes) != 0 && ses.inEngine {
+				note(d.Want.Name, s.updateRange(ses))
+			}
+			continue
+		}
 		if d.Change&(bgp.ChangeNextSession|bgp.ChangeMaxPrefixes) != 0 && ses.inEngine {
 			note(d.Want.Name, s.updateNeighbor(ses))
+		}
+		if d.Change&bgp.ChangeFlush != 0 && d.Want.Flush > d.Have.Flush && ses.inEngine {
+			note(d.Want.Name, s.bury(ses))
+		}
+		if d.Change&bgp.ChangeRelease != 0 && !d.Want.Restarting && ses.inEngine {
+			note(d.Want.Name, s.release(ses))
 		}
 		if d.Change&(bgp.ChangeImport|bgp.ChangeExport) != 0 && ses.inEngine { // next hops are own addresses
 			note(d.Want.Name, s.rejudge(ses))
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.moved)) {
-		if ses := s.session(name); ses != nil && ses.inEngine && !s.model.changed {
-			if err := s.softOut(ses); err != nil {
-				note(name, err)
-				continue
-			}
-		}
-		if !s.model.changed {
-			delete(s.moved, name)
-		}
+	s.tellMoved(note)
+	if err := s.deferring(todo); err != nil {
+		s.log.Error("can not hold back the End-of-RIB", "err", err)
 	}
 	for _, d := range todo {
 		if d.Want == nil {
@@ -253,5 +283,22 @@ func (s *Speaker) changeNeighbors(todo []bgp.NeighborDiff, errs map[string]strin
 	slices.SortFunc(again, func(a, b *session) int { return compareNames(a.spec.Name, b.spec.Name) })
 	for _, ses := range again {
 		note(ses.spec.Name, s.pushNeighbor(ses))
+	}
+}
+
+// tellMoved judges anew what those are told whose audience is another one, if the
+// policies know it; op held.
+func (s *Speaker) tellMoved(failed func(name string, err error)) {
+	if s.model.changed {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.moved)) {
+		if ses := s.session(name); ses != nil && ses.inEngine && !ses.spec.Range.IsValid() {
+			if err := s.softOut(ses); err != nil {
+				failed(name, err)
+				continue
+			}
+		}
+		delete(s.moved, name)
 	}
 }

@@ -1,6 +1,7 @@
 package speaker
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net/netip"
 
@@ -10,9 +11,21 @@ import (
 	"github.com/wgbgp/wgbgp/bgp"
 )
 
+// nlri names a path among those of one neighbor: its prefix and, where ADD-PATH
+// was negotiated, its identifier (RFC 7911 section 3), else 0.
+type nlri struct {
+	prefix netip.Prefix
+	id     uint32
+}
+
+// compare orders by prefix, then identifier.
+func (n nlri) compare(o nlri) int {
+	return cmp.Or(bgp.ComparePrefix(n.prefix, o.prefix), cmp.Compare(n.id, o.id))
+}
+
 // received is a path in our own words, before policy.
 type received struct {
-	prefix    netip.Prefix
+	nlri
 	nextHop   netip.Addr
 	attrs     bgp.Attrs
 	withdrawn bool
@@ -24,27 +37,41 @@ const maxASPath = 1024
 
 // decode translates one received path. False means that it is not IPv4 or IPv6
 // unicast, or holds no usable prefix.
+//
+// A malformed path is as good as withdrawn (RFC 7606). GoBGP judges that itself,
+// but for an UPDATE of which it discarded an attribute: of that it looks at
+// nothing else. A NEXT_HOP of 16 octets and empty lists of communities it never
+// minds.
 func decode(p *apiutil.Path) (received, bool) {
 	if p == nil {
 		return received{}, false
 	}
-	nlri, ok := p.Nlri.(*packet.IPAddrPrefix)
-	if !ok || nlri == nil || !nlri.Prefix.IsValid() {
+	n, ok := p.Nlri.(*packet.IPAddrPrefix)
+	if !ok || n == nil || !n.Prefix.IsValid() {
 		return received{}, false
 	}
-	r := received{prefix: nlri.Prefix.Masked(), withdrawn: p.Withdrawal}
+	r := received{nlri: nlri{n.Prefix.Masked(), p.RemoteID}, withdrawn: p.Withdrawal}
 	if r.withdrawn {
 		return r, true
 	}
+	var origin, asPath, multi bool
+	must := func(ok bool) { r.withdrawn = r.withdrawn || !ok }
 	for _, a := range p.Attrs {
 		switch a := a.(type) {
 		case *packet.PathAttributeOrigin:
-			r.attrs.Origin = bgp.Origin(min(a.Value, 2))
+			origin = true
+			must(a.Value <= 2)
+			r.attrs.Origin = bgp.Origin(a.Value)
 		case *packet.PathAttributeAsPath:
-			r.attrs.ASPath = flatten(a)
+			asPath = true
+			var confederation bool
+			r.attrs.ASPath, confederation = flatten(a)
+			must(!confederation)
 		case *packet.PathAttributeNextHop:
 			r.nextHop = a.Value
+			must(a.Value.Is4())
 		case *packet.PathAttributeMpReachNLRI:
+			multi = true
 			r.nextHop = a.Nexthop
 			if !r.nextHop.IsValid() || r.nextHop.IsUnspecified() {
 				r.nextHop = a.LinkLocalNexthop
@@ -54,10 +81,16 @@ func decode(p *apiutil.Path) (received, bool) {
 		case *packet.PathAttributeLocalPref:
 			r.attrs.LocalPref = a.Value
 		case *packet.PathAttributeCommunities:
+			must(len(a.Value) > 0)
 			for _, c := range a.Value {
 				r.attrs.Communities = append(r.attrs.Communities, bgp.Community(c))
 			}
+		case *packet.PathAttributeExtendedCommunities:
+			must(len(a.Value) > 0)
+		case *packet.PathAttributeIP6ExtendedCommunities:
+			must(len(a.Value) > 0)
 		case *packet.PathAttributeLargeCommunities:
+			must(len(a.Values) > 0)
 			for _, c := range a.Values {
 				if c != nil {
 					r.attrs.Large = append(r.attrs.Large, bgp.LargeCommunity{Global: c.ASN, Data1: c.LocalData1, Data2: c.LocalData2})
@@ -65,13 +98,13 @@ func decode(p *apiutil.Path) (received, bool) {
 			}
 		}
 	}
+	must(origin && asPath && (multi || r.nextHop.IsValid() && !r.nextHop.IsUnspecified() && !r.nextHop.IsMulticast()))
 	return r, true
 }
 
 // flatten lists the ASNs of sequences and, behind them in place, of sets.
-// Confederation segments never leave their confederation (RFC 5065 section 5).
-func flatten(a *packet.PathAttributeAsPath) []bgp.ASN {
-	var out []bgp.ASN
+// Segments of a confederation never leave it (RFC 5065 section 5).
+func flatten(a *packet.PathAttributeAsPath) (out []bgp.ASN, confederation bool) {
 	for _, seg := range a.Value {
 		if seg == nil {
 			continue
@@ -83,9 +116,11 @@ func flatten(a *packet.PathAttributeAsPath) []bgp.ASN {
 					out = append(out, bgp.ASN(as))
 				}
 			}
+		default:
+			confederation = true
 		}
 	}
-	return out
+	return out, confederation
 }
 
 // pool shares attributes between paths: a table of 100,000 paths has some

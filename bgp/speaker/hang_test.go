@@ -46,3 +46,47 @@ func TestConnectionWithoutAnOpenIsGivenUp(t *testing.T) {
 	dialRaw(t, rawConf{local: "127.0.0.2", asn: 65101})
 	nstest.Eventually(t, 5*time.Second, state(func(st bgp.NeighborState) bool { return st.State == bgp.StateEstablished }))
 }
+
+// The same the other way round: it takes the connection that we dial, and is silent.
+func TestADialledConnectionWithoutAnOpenIsGivenUp(t *testing.T) {
+	t.Parallel()
+	if !nstest.Isolate(t) {
+		return
+	}
+	lc := net.ListenConfig{}
+	lc.SetMultipathTCP(false)
+	l, err := lc.Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.2:%d", testPort+1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	dialled := make(chan net.Conn)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			select {
+			case dialled <- c:
+			case <-t.Context().Done():
+				return
+			}
+		}
+	}()
+	s, _ := start(t, Config{OpenWait: time.Second})
+	n := neighbor("paris", "127.0.0.2", 65101, "sites")
+	n.Passive, n.Port = false, testPort+1
+	apply(t, s, []bgp.Neighbor{n}, nil)
+	for i := range 2 {
+		select {
+		case c := <-dialled:
+			defer func() { _ = c.Close() }()
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%d connections, want another one after the silence on it", i)
+		}
+	}
+	if st := s.States()[0]; st.Reason != reasonNoAnswer {
+		t.Errorf("reason %q, want %q", st.Reason, reasonNoAnswer)
+	}
+}

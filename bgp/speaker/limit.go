@@ -40,7 +40,8 @@ type denial struct {
 	echo bool
 }
 
-// tally counts the prefixes of one family that a neighbor holds with us.
+// tally counts the paths of one family that a neighbor holds with us: prefixes,
+// but where it may send several paths to one, each of them.
 type tally struct{ own, echo int }
 
 func familyOf(p netip.Prefix) int {
@@ -64,11 +65,11 @@ func holdsOurs(f bgp.ImportFrame, path []bgp.ASN) bool {
 }
 
 // refuse records a refused path and reports whether the reason is new; mu held.
-func (n *session) refuse(p netip.Prefix, r denial) bool {
+func (n *session) refuse(p nlri, r denial) bool {
 	old := n.refused[p]
 	n.unrefuse(p)
 	n.refused[p] = r
-	if c := &n.count[familyOf(p)]; r.echo {
+	if c := &n.count[familyOf(p.prefix)]; r.echo {
 		c.echo++
 	} else {
 		c.own++
@@ -77,13 +78,13 @@ func (n *session) refuse(p netip.Prefix, r denial) bool {
 }
 
 // unrefuse forgets a refused path; mu held.
-func (n *session) unrefuse(p netip.Prefix) {
+func (n *session) unrefuse(p nlri) {
 	r, ok := n.refused[p]
 	if !ok {
 		return
 	}
 	delete(n.refused, p)
-	if c := &n.count[familyOf(p)]; r.echo {
+	if c := &n.count[familyOf(p.prefix)]; r.echo {
 		c.echo--
 	} else {
 		c.own--
@@ -99,14 +100,14 @@ func (n *session) unrefuseAll() {
 
 // admit reports whether one more path has room within the neighbor's limit. If
 // not, the session is to be ended; mu held.
-func (s *Speaker) admit(n *session, p netip.Prefix, echo bool) bool {
+func (s *Speaker) admit(n *session, p nlri, echo bool) bool {
 	limit := int(n.spec.MaxPrefixes)
 	if limit == 0 {
 		return true
 	}
 	r, refused := n.refused[p]
 	_, accepted := n.adjIn[p]
-	c := n.count[familyOf(p)]
+	c := n.count[familyOf(p.prefix)]
 	switch {
 	case echo && (refused && r.echo || c.echo < limit+s.mostTold+echoSlack):
 		return true
@@ -150,7 +151,7 @@ func (s *Speaker) checkLimit(n *session) {
 // stand. It must end all the same, for what was too much was not recorded, so
 // the second try is an administrative shutdown (6/2) with words (RFC 9003).
 func (s *Speaker) cease(n *session, again bool) error {
-	if again {
+	if again || n.spec.Dynamic != "" { // GoBGP has no configuration of a visitor to change
 		return s.call("DisablePeer", func() error {
 			return s.server.DisablePeer(context.Background(), &api.DisablePeerRequest{
 				Address: n.spec.Address.String(), Communication: fmt.Sprintf("more than %d prefixes", n.spec.MaxPrefixes),

@@ -26,7 +26,13 @@ func (s *Speaker) check(n *bgp.Neighbor) error {
 		local = s.cfg.ASN
 	}
 	secs := func(d time.Duration) bool { return d == d.Truncate(time.Second) && d >= 0 && d <= 65535*time.Second }
+	if n.Range.IsValid() {
+		if err := s.checkRange(n); err != nil {
+			return err
+		}
+	}
 	switch {
+	case n.Range.IsValid(): // address and ASN are judged
 	case !n.Address.IsValid() || n.Address.IsUnspecified() || n.Address.IsMulticast() || n.Address.Is4In6():
 		return fmt.Errorf("address %s can not be a neighbor's", n.Address)
 	case n.Address.IsLinkLocalUnicast() && n.Address.Is6() && n.Address.Zone() == "":
@@ -35,6 +41,8 @@ func (s *Speaker) check(n *bgp.Neighbor) error {
 		return fmt.Errorf("local address %s is of another family than %s", n.LocalAddress, n.Address)
 	case n.RemoteASN == 0 || n.RemoteASN == 23456:
 		return fmt.Errorf("remote ASN %d can not be used", n.RemoteASN)
+	}
+	switch {
 	case !n.IPv4 && !n.IPv6:
 		return errors.New("no address family")
 	case n.MultihopTTL > 0 && n.TTLSecurity:
@@ -74,6 +82,14 @@ func (s *Speaker) usable(neighbors []bgp.Neighbor, errs map[string]string) []bgp
 			errs[n.Name] = err.Error()
 			continue
 		}
+		if o := overlapping(out, n); o != "" {
+			errs[n.Name] = fmt.Sprintf("range of addresses overlaps neighbor %s", o)
+			continue
+		}
+		if n.Range.IsValid() {
+			out = append(out, *n)
+			continue
+		}
 		if o, taken := owner[n.Address]; taken {
 			errs[n.Name] = fmt.Sprintf("address %s belongs to neighbor %s already", n.Address, o)
 			continue
@@ -94,6 +110,20 @@ func (s *Speaker) usable(neighbors []bgp.Neighbor, errs map[string]string) []bgp
 		slices.SortFunc(out, func(a, b bgp.Neighbor) int { return compareNames(a.Name, b.Name) })
 	}
 	return out
+}
+
+// overlapping names the neighbor before n whose addresses are also n's, where one
+// of them has a range.
+func overlapping(before []bgp.Neighbor, n *bgp.Neighbor) string {
+	for i := range before {
+		o := &before[i]
+		switch {
+		case o.Range.IsValid() && (n.Range.IsValid() && o.Range.Overlaps(n.Range) || !n.Range.IsValid() && o.Range.Contains(n.Address)),
+			n.Range.IsValid() && !o.Range.IsValid() && n.Range.Contains(o.Address):
+			return o.Name
+		}
+	}
+	return ""
 }
 
 func compareNames(a, b string) int {
@@ -119,7 +149,8 @@ func enginePeer(n *bgp.Neighbor) *api.Peer {
 			AuthPassword: string(n.Password),
 			// Our ASN in a path is judged by import policy. Left to GoBGP, such a
 			// path would be dropped unseen, and the one it replaces would stay.
-			AllowOwnAsn: math.MaxUint8,
+			AllowOwnAsn:          math.MaxUint8,
+			AllowAspathLoopLocal: n.TellLoops,
 		},
 		Timers: &api.Timers{Config: &api.TimersConfig{
 			ConnectRetry: retry, HoldTime: uint64(n.HoldTime / time.Second), KeepaliveInterval: uint64(n.Keepalive / time.Second),
@@ -138,7 +169,8 @@ func enginePeer(n *bgp.Neighbor) *api.Peer {
 	}
 	if n.GracefulRestart {
 		p.GracefulRestart = &api.GracefulRestart{
-			Enabled: true, RestartTime: uint32(restartTime(n) / time.Second), DeferralTime: 2,
+			Enabled: true, RestartTime: uint32(restartTime(n) / time.Second), DeferralTime: uint32(deferral / time.Second),
+			LocalRestarting: n.Restarting,
 		}
 	}
 	for _, f := range []struct {
@@ -152,6 +184,9 @@ func enginePeer(n *bgp.Neighbor) *api.Peer {
 		af := &api.AfiSafi{Config: &api.AfiSafiConfig{Family: fam, Enabled: true}}
 		if n.MaxPrefixes > 0 {
 			af.PrefixLimits = &api.PrefixLimit{Family: fam, MaxPrefixes: hardLimit(n.MaxPrefixes)}
+		}
+		if n.AddPaths {
+			af.AddPaths = &api.AddPaths{Config: &api.AddPathsConfig{Receive: true}}
 		}
 		if n.GracefulRestart {
 			af.MpGracefulRestart = &api.MpGracefulRestart{Config: &api.MpGracefulRestartConfig{Enabled: true}}
@@ -169,10 +204,10 @@ func localAddress(n *bgp.Neighbor) string {
 		return n.LocalAddress.WithZone(n.Address.Zone()).String()
 	case n.LocalAddress.IsValid():
 		return n.LocalAddress.String()
-	case n.Address.Is4():
-		return "0.0.0.0"
+	case n.Is6():
+		return "::"
 	}
-	return "::"
+	return "0.0.0.0"
 }
 
 // addNeighbor makes the record and hands the neighbor to GoBGP.
@@ -180,11 +215,16 @@ func (s *Speaker) addNeighbor(n bgp.Neighbor) error {
 	ses := &session{
 		spec:  n,
 		state: bgp.NeighborState{Name: n.Name, Address: n.Address, State: bgp.StateIdle, Since: time.Now()},
-		adjIn: map[netip.Prefix]entry{}, refused: map[netip.Prefix]denial{},
+		adjIn: map[nlri]entry{}, refused: map[nlri]denial{},
 	}
 	s.mu.Lock()
-	ses.frame = s.frame(&n)
-	s.byName[n.Name], s.byAddr[n.Address] = ses, ses
+	ses.frame = s.frame(ses)
+	s.byName[n.Name] = ses
+	if n.Range.IsValid() {
+		ses.state.State = bgp.StateActive // RFC 4271 section 8.2.2: waiting for connections
+	} else {
+		s.byAddr[n.Address] = ses
+	}
 	s.out.state(n.Name)
 	s.mu.Unlock()
 	s.notify()
@@ -192,6 +232,9 @@ func (s *Speaker) addNeighbor(n bgp.Neighbor) error {
 }
 
 func (s *Speaker) pushNeighbor(ses *session) error {
+	if ses.spec.Range.IsValid() {
+		return s.pushRange(ses)
+	}
 	err := s.call("AddPeer", func() error {
 		return s.server.AddPeer(context.Background(), &api.AddPeerRequest{Peer: enginePeer(&ses.spec)})
 	})
@@ -199,12 +242,20 @@ func (s *Speaker) pushNeighbor(ses *session) error {
 		return fmt.Errorf("add neighbor %s: %w", ses.spec.Name, err)
 	}
 	ses.inEngine = true
+	s.mu.Lock()
+	ses.restarting = ses.spec.Restarting
+	s.mu.Unlock()
 	s.log.Info("neighbor added", "neighbor", ses.spec.Name)
 	return nil
 }
 
 // removeNeighbor ends a session and forgets what it sent. Others are untouched.
 func (s *Speaker) removeNeighbor(ses *session) error {
+	if ses.spec.Range.IsValid() {
+		if err := s.dropRange(ses); err != nil {
+			return fmt.Errorf("remove neighbors of %s: %w", ses.spec.Name, err)
+		}
+	}
 	if ses.inEngine {
 		if err := s.deletePeer(&ses.spec); err != nil {
 			return fmt.Errorf("remove neighbor %s: %w", ses.spec.Name, err)
@@ -281,14 +332,15 @@ func (s *Speaker) softOut(ses *session) error {
 }
 
 // frame collects what import policy must know; mu held.
-func (s *Speaker) frame(n *bgp.Neighbor) bgp.ImportFrame {
+func (s *Speaker) frame(ses *session) bgp.ImportFrame {
+	n := &ses.spec
 	f := bgp.ImportFrame{LocalASNs: []bgp.ASN{s.cfg.ASN}, RemoteASN: n.RemoteASN}
 	if n.LocalASN != 0 && n.LocalASN != s.cfg.ASN {
 		// RFC 7705: the session's ASN is ours. iBGP by a local ASN counts as
 		// internal by the same token.
 		f.LocalASNs = append(f.LocalASNs, n.LocalASN)
 	}
-	for _, a := range []netip.Addr{n.LocalAddress, n.NextHop4, n.NextHop6} {
+	for _, a := range []netip.Addr{n.LocalAddress, ses.local, n.NextHop4, n.NextHop6} {
 		if a.IsValid() && !a.IsUnspecified() && !a.IsLinkLocalUnicast() && !slices.Contains(f.Own, a) {
 			f.Own = append(f.Own, a)
 		}

@@ -60,14 +60,18 @@ type audience struct {
 
 // model is what the installed policies say.
 type model struct {
-	audience map[string]audience   // by neighbor name; absent: told nothing
-	address  map[string]netip.Addr // by neighbor name, only those with an audience
+	audience map[string]audience     // by neighbor name; absent: told nothing
+	address  map[string]netip.Prefix // by neighbor name, only those with an audience; several addresses: a range
 
 	groupIDs map[groupKey]uint32 // number of a group, from 1; kept for good
 	profiles map[string]*profile // by content
 	nextID   uint32
 	marks    map[string]uint16 // neighbor name to its mark; kept for good
-	changed  bool              // differs from what GoBGP has
+	// twins are neighbors whose link-local address is also another one's, on
+	// another interface. Policies can not tell them apart, see encode.
+	twins    map[string]bgp.ASN // by name, the ASN of its session
+	retwined []string           // became a twin, or ceased to be one, since Apply last looked
+	changed  bool               // differs from what GoBGP has
 }
 
 type groupKey struct {
@@ -83,7 +87,7 @@ type profile struct {
 
 func newModel() model {
 	return model{
-		audience: map[string]audience{}, address: map[string]netip.Addr{}, groupIDs: map[groupKey]uint32{},
+		audience: map[string]audience{}, address: map[string]netip.Prefix{}, groupIDs: map[groupKey]uint32{},
 		profiles: map[string]*profile{}, marks: map[string]uint16{},
 	}
 }
@@ -91,24 +95,62 @@ func newModel() model {
 // setAudiences replaces the neighbors and returns the names of those, present
 // before and after, that must be told anew.
 func (m *model) setAudiences(gateway bgp.ASN, neighbors []bgp.Neighbor) (moved []string) {
-	next, addr := map[string]audience{}, map[string]netip.Addr{}
+	next, addr := map[string]audience{}, map[string]netip.Prefix{}
 	for i := range neighbors {
 		n := &neighbors[i]
 		if a, ok := audienceOf(gateway, n); ok {
-			next[n.Name], addr[n.Name] = a, n.Address.WithZone("")
+			next[n.Name], addr[n.Name] = a, addresses(n)
 			k := groupKey{a.group, a.internal}
 			if m.groupIDs[k] == 0 {
 				m.groupIDs[k] = uint32(len(m.groupIDs) + 1)
 			}
 		}
-		if old, was := m.audience[n.Name]; was != hasKey(next, n.Name) || was && old != next[n.Name] {
+		// Who came from a range was told as one of it.
+		if old, was := m.audience[n.Name]; (was || n.Dynamic == "") && (was != hasKey(next, n.Name) || was && old != next[n.Name]) {
 			moved = append(moved, n.Name)
 		}
 	}
+	m.setTwins(neighbors)
 	if !maps.Equal(m.audience, next) || !maps.Equal(m.address, addr) {
 		m.audience, m.address, m.changed = next, addr, true
 	}
 	return moved
+}
+
+// setTwins finds the neighbors that share a link-local address.
+func (m *model) setTwins(neighbors []bgp.Neighbor) {
+	count := map[netip.Addr]int{}
+	for i := range neighbors {
+		if a := neighbors[i].Address; a.Zone() != "" {
+			count[a.WithZone("")]++
+		}
+	}
+	twins := map[string]bgp.ASN{}
+	for i := range neighbors {
+		if n := &neighbors[i]; n.Address.Zone() != "" && count[n.Address.WithZone("")] > 1 {
+			twins[n.Name] = n.RemoteASN
+		}
+	}
+	for name, as := range twins {
+		if m.twins[name] != as {
+			m.retwined = append(m.retwined, name)
+		}
+	}
+	for name := range m.twins {
+		if twins[name] == 0 {
+			m.retwined = append(m.retwined, name)
+		}
+	}
+	m.twins = twins
+}
+
+// marked reports whether the named neighbor is kept from a path by its mark. The
+// mark of a twin would keep the path from the other one as well. It is not needed
+// where the path holds the neighbor's ASN: GoBGP sends nothing back to where it
+// has been.
+func (m *model) marked(name string, path []bgp.ASN) bool {
+	as, twin := m.twins[name]
+	return !twin || !slices.Contains(path, as)
 }
 
 func hasKey[K comparable, V any](m map[K]V, k K) bool { _, ok := m[k]; return ok }
@@ -128,7 +170,7 @@ func audienceOf(gateway bgp.ASN, n *bgp.Neighbor) (audience, bool) {
 	}
 	// The local address of an IPv4 session is no IPv6 next hop: GoBGP would
 	// send it mapped (::ffff:a.b.c.d), and no router forwards to that.
-	a.nextHop6IsSelf = !n.NextHop6.IsValid() && n.Address.Is6()
+	a.nextHop6IsSelf = !n.NextHop6.IsValid() && n.Is6()
 	a.ipv6 = n.IPv6 && (n.NextHop6.IsValid() || a.nextHop6IsSelf)
 	return a, a.ipv4 || a.ipv6
 }
@@ -212,7 +254,7 @@ func (m *model) request() *api.SetPoliciesRequest {
 		})
 	}
 
-	members := map[audience][]netip.Addr{}
+	members := map[audience][]netip.Prefix{}
 	var order []audience
 	for _, name := range names {
 		a := m.audience[name]
@@ -268,10 +310,18 @@ func anyOf(set string) *api.MatchSet {
 	return &api.MatchSet{Type: api.MatchSet_TYPE_ANY, Name: set}
 }
 
-func neighborSet(name string, addrs ...netip.Addr) *api.DefinedSet {
+func addresses(n *bgp.Neighbor) netip.Prefix {
+	if n.Range.IsValid() {
+		return n.Range
+	}
+	a := n.Address.WithZone("")
+	return netip.PrefixFrom(a, a.BitLen())
+}
+
+func neighborSet(name string, addrs ...netip.Prefix) *api.DefinedSet {
 	d := &api.DefinedSet{DefinedType: api.DefinedType_DEFINED_TYPE_NEIGHBOR, Name: name}
 	for _, a := range addrs {
-		d.List = append(d.List, netip.PrefixFrom(a, a.BitLen()).String())
+		d.List = append(d.List, a.String())
 	}
 	return d
 }

@@ -30,6 +30,7 @@ type rawPeer struct {
 	up   time.Time // when it saw our KEEPALIVE, i.e. Established on both ends
 
 	mu      sync.Mutex
+	open    *packet.BGPOpen // the speaker's
 	updates []*packet.BGPUpdate
 	when    []time.Time
 	notif   *packet.BGPNotification
@@ -44,6 +45,7 @@ type rawConf struct {
 	caps   []packet.ParameterCapabilityInterface
 	port   int
 	remote string
+	mute   bool // no KEEPALIVE after the first
 }
 
 // dialRaw opens a session to the speaker, trying until it is let in.
@@ -86,7 +88,10 @@ func tryRaw(c rawConf) (*rawPeer, error) {
 	if c.asn < 65536 {
 		as2 = uint16(c.asn)
 	}
-	id := netip.AddrFrom4([4]byte(net.ParseIP(c.local).To4()))
+	id := netip.MustParseAddr("192.0.2.9")
+	if v4 := net.ParseIP(c.local).To4(); v4 != nil {
+		id = netip.AddrFrom4([4]byte(v4))
+	}
 	open, err := packet.NewBGPOpenMessage(as2, c.hold, id, []packet.OptionParameterInterface{packet.NewOptionParameterCapability(caps)})
 	if err != nil {
 		return nil, err
@@ -108,6 +113,9 @@ func tryRaw(c rawConf) (*rawPeer, error) {
 	if p.up.IsZero() {
 		_ = conn.Close()
 		return nil, fmt.Errorf("no session: %v, notification %v", p.err, p.notif)
+	}
+	if c.mute {
+		return p, nil
 	}
 	go func() {
 		for p.send(packet.NewBGPKeepAliveMessage()) == nil {
@@ -157,6 +165,8 @@ func (p *rawPeer) read() {
 		}
 		p.mu.Lock()
 		switch b := m.Body.(type) {
+		case *packet.BGPOpen:
+			p.open = b
 		case *packet.BGPKeepAlive:
 			if p.up.IsZero() {
 				p.up = time.Now()
@@ -183,6 +193,18 @@ func (p *rawPeer) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.updates)
+}
+
+// ends counts the End-of-RIB markers of IPv4 (RFC 4724 section 2).
+func (p *rawPeer) ends() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, u := range p.updates {
+		if is, f := u.IsEndOfRib(); is && f == packet.RF_IPv4_UC {
+			n++
+		}
+	}
+	return n
 }
 
 // seen is one prefix as the raw peer's table has it.

@@ -3,8 +3,8 @@ package speaker
 import (
 	"cmp"
 	"context"
-	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/wgbgp/wgbgp/bgp"
 )
@@ -21,7 +21,7 @@ type outbox struct {
 
 type pathKey struct {
 	neighbor string
-	prefix   netip.Prefix
+	nlri
 }
 
 func newOutbox() outbox {
@@ -31,9 +31,9 @@ func newOutbox() outbox {
 	}
 }
 
-func (o *outbox) path(neighbor string, p netip.Prefix) { o.paths[pathKey{neighbor, p}] = struct{}{} }
+func (o *outbox) path(neighbor string, p nlri) { o.paths[pathKey{neighbor, p}] = struct{}{} }
 
-func (o *outbox) reject(r bgp.Rejected) { o.rejected[pathKey{r.Neighbor, r.Prefix}] = r }
+func (o *outbox) reject(r bgp.Rejected) { o.rejected[pathKey{r.Neighbor, nlri{r.Prefix, r.ID}}] = r }
 func (o *outbox) state(neighbor string) { o.states[neighbor] = struct{}{} }
 
 func (o *outbox) empty() bool {
@@ -48,16 +48,37 @@ func (s *Speaker) notify() {
 	}
 }
 
-// runSink is the one goroutine that calls the sink.
+// sinkGap is the least time between two deliveries of paths alone. A table comes
+// in thousands of UPDATEs of a few prefixes each, and telling each one by itself
+// would cost more than reading it.
+const sinkGap = 2 * time.Millisecond
+
+// runSink is the one goroutine that calls the sink. News that comes alone is told
+// at once, and so is a change of a session with whatever waits.
 func (s *Speaker) runSink(ctx context.Context) {
+	gap := time.NewTimer(0)
+	defer gap.Stop()
+	var last time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-gap.C:
 		case <-s.kickSink:
-			s.deliver()
 		}
+		if wait := sinkGap - time.Since(last); wait > 0 && !s.statesPending() {
+			gap.Reset(wait)
+			continue
+		}
+		s.deliver()
+		last = time.Now()
 	}
+}
+
+func (s *Speaker) statesPending() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.out.states)+len(s.out.gone) > 0
 }
 
 // deliver takes everything pending with its present value and tells the sink.
@@ -71,10 +92,10 @@ func (s *Speaker) deliver() {
 	s.out = newOutbox()
 	changes := make([]bgp.PathChange, 0, len(o.paths))
 	for k := range o.paths {
-		c := bgp.PathChange{Path: bgp.Path{Prefix: k.prefix, Neighbor: k.neighbor}, Withdrawn: true}
+		c := bgp.PathChange{Path: bgp.Path{Prefix: k.prefix, Neighbor: k.neighbor, ID: k.id}, Withdrawn: true}
 		if n := s.byName[k.neighbor]; n != nil {
-			if e, ok := n.adjIn[k.prefix]; ok {
-				c = bgp.PathChange{Path: e.path(k.neighbor, k.prefix)}
+			if e, ok := n.adjIn[k.nlri]; ok {
+				c = bgp.PathChange{Path: e.path(k.neighbor, k.nlri)}
 			}
 		}
 		changes = append(changes, c)
@@ -97,10 +118,10 @@ func (s *Speaker) deliver() {
 		rejected = append(rejected, r)
 	}
 	slices.SortFunc(changes, func(a, b bgp.PathChange) int {
-		return cmp.Or(cmp.Compare(a.Path.Neighbor, b.Path.Neighbor), bgp.ComparePrefix(a.Path.Prefix, b.Path.Prefix))
+		return cmp.Or(cmp.Compare(a.Path.Neighbor, b.Path.Neighbor), bgp.ComparePrefix(a.Path.Prefix, b.Path.Prefix), cmp.Compare(a.Path.ID, b.Path.ID))
 	})
 	slices.SortFunc(rejected, func(a, b bgp.Rejected) int {
-		return cmp.Or(cmp.Compare(a.Neighbor, b.Neighbor), bgp.ComparePrefix(a.Prefix, b.Prefix))
+		return cmp.Or(cmp.Compare(a.Neighbor, b.Neighbor), bgp.ComparePrefix(a.Prefix, b.Prefix), cmp.Compare(a.ID, b.ID))
 	})
 	slices.SortFunc(states, func(a, b bgp.NeighborState) int { return cmp.Compare(a.Name, b.Name) })
 

@@ -34,14 +34,20 @@ type Config struct {
 	RouterID   netip.Addr   // IPv4
 	ListenPort int          // 0: 179 (RFC 4271 section 8), -1: no listener
 	Listen     []netip.Addr // empty: every address of the host
-	Logger     *slog.Logger // nil: discard
-	Sink       Sink         // nil: nobody is told
+	// ListenDevice is a VRF that the listener is bound to: it hears only
+	// neighbors inside, and leaves the port of other VRFs to others.
+	ListenDevice string
+	Logger       *slog.Logger // nil: discard
+	Sink         Sink         // nil: nobody is told
 
 	// CallTimeout bounds one call into GoBGP, which ignores contexts. 0: 10 s.
 	CallTimeout time.Duration
 	// OnWedged is told, once per occurrence, that a call into GoBGP did not
 	// return in time; the process should then be restarted. May be nil.
 	OnWedged func(call string)
+	// OnLosing is told that a neighbor's session ends and that its paths are about to
+	// be taken back; Sink follows. May be nil.
+	OnLosing func(neighbor string)
 	// MaxPrefixRetry is the first pause after a neighbor exceeded its limit; it
 	// doubles up to 30 times that. 0: 30 s, hence at most 15 minutes.
 	MaxPrefixRetry time.Duration
@@ -49,6 +55,9 @@ type Config struct {
 	// KEEPALIVE before it is given up; 0: 15 s. GoBGP waits four minutes (RFC
 	// 4271 section 8.2.2) and closes every new connection meanwhile.
 	OpenWait time.Duration
+	// Refusals reads the kernel's counters of segments dropped for TCP MD5 and TTL
+	// security. Nil: from /proc.
+	Refusals func() bgp.Refusals
 }
 
 // Sink receives what neighbors do. All methods are called from one goroutine
@@ -80,17 +89,21 @@ type Speaker struct {
 	moved   map[string]struct{}       // neighbors still to be told anew
 	model   model                     // what the installed policies say
 	silent  map[netip.Prefix]struct{} // withdrawn paths still held by GoBGP, see forget
+	use     []bgp.Neighbor            // the usable ones of wanted, sorted by name
+	placed  bool                      // the placeholder is among GoBGP's neighbors, see restart.go
 	wedge   wedge
 	seen    atomic.Uint64 // events taken by the watcher; nobody acts on it, see engineLog
 
 	// mu guards what the watcher writes. It is never held over a call into
 	// GoBGP or the sink.
-	mu     sync.Mutex
-	byName map[string]*session
-	byAddr map[netip.Addr]*session
-	pool   pool
-	out    outbox
-	wrote  time.Time // when announcements were last handed to GoBGP
+	mu       sync.Mutex
+	byName   map[string]*session
+	byAddr   map[netip.Addr]*session
+	pool     pool
+	out      outbox
+	visited  bool      // sessions of ranges came or went, see ranges.go
+	evicting []visitor // to be taken out of GoBGP
+	wrote    time.Time // when announcements were last handed to GoBGP
 
 	mostTold int // most announcements there ever were: no neighbor can send more of them back
 
@@ -120,6 +133,9 @@ func New(cfg Config) (*Speaker, error) {
 	}
 	if cfg.MaxPrefixRetry == 0 {
 		cfg.MaxPrefixRetry = 30 * time.Second
+	}
+	if cfg.Refusals == nil {
+		cfg.Refusals = readRefusals
 	}
 	if cfg.OpenWait == 0 {
 		cfg.OpenWait = 15 * time.Second
@@ -151,16 +167,19 @@ func (s *Speaker) Start(ctx context.Context) error {
 	s.started = true
 	level := new(slog.LevelVar)
 	level.Set(slog.LevelWarn) // its lower levels repeat what we log ourselves
-	s.server = server.NewBgpServer(server.LoggerOption(slog.New(engineLog{s.log.Handler(), level, &s.seen}), level))
+	s.server = server.NewBgpServer(server.LoggerOption(slog.New(engineLog{Handler: s.log.Handler(), level: level, seen: &s.seen, lost: s.losing, expired: s.expired}), level))
 	go s.server.Serve() // ends with StopBgp
 
 	global := &api.Global{
 		Asn: uint32(s.cfg.ASN), RouterId: s.cfg.RouterID.String(), ListenPort: int32(s.cfg.ListenPort),
-		ListenAddresses: s.listenAddresses(),
+		ListenAddresses: s.listenAddresses(), BindToDevice: s.cfg.ListenDevice,
 	}
 	if err := s.call("StartBgp", func() error {
 		return s.server.StartBgp(ctx, &api.StartBgpRequest{Global: global})
 	}); err != nil {
+		if s.cfg.ListenDevice != "" {
+			return fmt.Errorf("bgp: listen on port %d in VRF %s, which must exist: %w", s.cfg.ListenPort, s.cfg.ListenDevice, err)
+		}
 		return fmt.Errorf("bgp: listen on port %d: %w", s.cfg.ListenPort, err)
 	}
 	if err := s.installFirstPolicies(); err != nil {
@@ -236,23 +255,63 @@ type engineLog struct {
 	slog.Handler
 	level slog.Leveler
 	seen  *atomic.Uint64
+	lost  func(neighbor netip.Addr, reason string) // see Speaker.losing
+	// expired is told of a hold timer, see Speaker.expired.
+	expired func(neighbor netip.Addr)
+	key     netip.Addr // the neighbor that this logger is about, invalid: none
 }
+
+// What GoBGP logs, at level info, before it begins to drop what a neighbor sent,
+// and as a warning when a hold timer runs out.
+const (
+	engineExpired  = "hold timer expired"
+	engineKey      = "Key"
+	engineDown     = "Peer Down"
+	engineReason   = "Reason"
+	engineGraceful = "graceful-restart"
+)
 
 func (h engineLog) Enabled(ctx context.Context, l slog.Level) bool {
 	_ = h.seen.Load()
+	return h.key.IsValid() && (l == slog.LevelInfo || l == slog.LevelWarn) || h.passes(ctx, l)
+}
+
+func (h engineLog) passes(ctx context.Context, l slog.Level) bool {
 	return l >= h.level.Level() && h.Handler.Enabled(ctx, slog.LevelDebug)
 }
 
 func (h engineLog) Handle(ctx context.Context, r slog.Record) error {
+	if h.key.IsValid() && r.Message == engineDown {
+		r.Attrs(func(a slog.Attr) bool {
+			if a.Key != engineReason {
+				return true
+			}
+			h.lost(h.key, a.Value.String())
+			return false
+		})
+	}
+	if h.key.IsValid() && r.Message == engineExpired {
+		h.expired(h.key)
+	}
+	if !h.passes(ctx, r.Level) {
+		return nil
+	}
 	r = r.Clone()
 	r.Level, r.Message = slog.LevelDebug, "gobgp: "+r.Message
 	return h.Handler.Handle(ctx, r)
 }
 
 func (h engineLog) WithAttrs(a []slog.Attr) slog.Handler {
-	return engineLog{h.Handler.WithAttrs(a), h.level, h.seen}
+	h.Handler = h.Handler.WithAttrs(a)
+	for i := range a {
+		if a[i].Key == engineKey {
+			h.key, _ = netip.ParseAddr(a[i].Value.String())
+		}
+	}
+	return h
 }
 
 func (h engineLog) WithGroup(n string) slog.Handler {
-	return engineLog{h.Handler.WithGroup(n), h.level, h.seen}
+	h.Handler = h.Handler.WithGroup(n)
+	return h
 }

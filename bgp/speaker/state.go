@@ -44,6 +44,7 @@ func (n *session) observed() bgp.NeighborState {
 // are fresh; while the engine does not answer they are the last known.
 func (s *Speaker) States() []bgp.NeighborState {
 	s.poll(s.names())
+	s.countRefusals()
 	s.op.Lock()
 	told := s.countAnnounced()
 	s.op.Unlock()
@@ -158,7 +159,7 @@ func (s *Speaker) pollOne(name string) bool {
 	switch {
 	case !s.started || s.stopped:
 		return false
-	case ses == nil || !ses.inEngine:
+	case ses == nil || !ses.inEngine || ses.spec.Range.IsValid():
 		return true
 	}
 	var peers []*api.Peer
@@ -179,8 +180,32 @@ func (s *Speaker) pollOne(name string) bool {
 			s.notify()
 		}
 		s.compare(ses, p)
+		ses.countOpens(p.GetState().GetMessages().GetSent().GetOpen(), time.Now())
+		if a, err := netip.ParseAddr(p.GetTransport().GetLocalAddress()); err == nil {
+			s.localKnown(ses, a)
+		}
 	}
 	return true
+}
+
+// localKnown notes our end of an established session whose configuration leaves
+// it to the kernel: no next hop may be ours (RFC 4271 section 6.3). GoBGP tells it
+// only when asked, so what came in between is judged again; mu held.
+func (s *Speaker) localKnown(n *session, a netip.Addr) {
+	if a = a.WithZone(""); !n.up || a == n.local {
+		return
+	}
+	n.local = a
+	n.frame = s.frame(n)
+	for p, e := range n.adjIn {
+		if why := n.spec.Import.Evaluate(n.frame, p.prefix, e.shared.nextHop, e.shared.attrs.ASPath); why != "" {
+			s.unlearn(n, p)
+			n.refuse(p, denial{why: why})
+			n.state.Rejected++
+			s.out.reject(bgp.Rejected{Prefix: p.prefix, Neighbor: n.spec.Name, Reason: why})
+		}
+	}
+	s.notify()
 }
 
 // compare is the audit of session states. GoBGP reports every step, but a
@@ -251,6 +276,9 @@ func (s *Speaker) Reset(name string, mode ResetMode) error {
 	case !ses.inEngine:
 		return fmt.Errorf("reset neighbor %s: it is not configured: %s", name, s.retry[name])
 	}
+	if ses.spec.Range.IsValid() {
+		return fmt.Errorf("reset neighbor %s: it is a range: name one of its sessions", name)
+	}
 	s.log.Info("neighbor reset", "neighbor", name, "reason", "operator", "mode", string(mode))
 	if mode == ResetSoft {
 		if err := s.rejudge(ses); err != nil {
@@ -262,11 +290,33 @@ func (s *Speaker) Reset(name string, mode ResetMode) error {
 	idle := !ses.state.IdleUntil.IsZero()
 	ses.pause, ses.state.IdleUntil = 0, time.Time{}
 	s.mu.Unlock()
+	if idle && ses.spec.Dynamic != "" {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.departed(ses)
+		return nil
+	}
 	if idle { // the operator overrules the pause
 		return s.enable(ses)
 	}
 	return s.call("ResetPeer", func() error {
 		return s.server.ResetPeer(context.Background(), &api.ResetPeerRequest{Address: ses.spec.Address.String()})
+	})
+}
+
+// bury ends a session whose neighbor BFD found dead. What it brought is gone at
+// once, also with graceful restart: a NOTIFICATION of ours ends that (RFC 4724
+// section 4).
+func (s *Speaker) bury(ses *session) error {
+	s.mu.Lock()
+	standing := ses.state.State == bgp.StateEstablished
+	s.mu.Unlock()
+	if !standing {
+		return nil // nothing to lose, and whoever tries to connect may go on
+	}
+	s.log.Info("neighbor reset", "neighbor", ses.spec.Name, "reason", "bfd-down")
+	return s.call("ResetPeer", func() error {
+		return s.server.ResetPeer(context.Background(), &api.ResetPeerRequest{Address: ses.spec.Address.String(), Communication: "BFD down"})
 	})
 }
 
@@ -280,7 +330,7 @@ func (s *Speaker) enable(ses *session) error {
 // sent, from GoBGP's Adj-RIB-In: nothing is asked of the neighbor.
 func (s *Speaker) rejudge(ses *session) error {
 	s.mu.Lock()
-	ses.touched = map[netip.Prefix]struct{}{}
+	ses.touched = map[nlri]struct{}{}
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
@@ -319,19 +369,19 @@ func (s *Speaker) relearn(ses *session, all []*apiutil.Path) {
 		if !ok || r.withdrawn {
 			continue
 		}
-		if _, newer := ses.touched[r.prefix]; newer {
+		if _, newer := ses.touched[r.nlri]; newer {
 			continue
 		}
-		_, refused := ses.refused[r.prefix]
-		e, have := ses.adjIn[r.prefix]
+		_, refused := ses.refused[r.nlri]
+		e, have := ses.adjIn[r.nlri]
 		if !refused && !have {
 			continue
 		}
 		stale := have && e.stale
 		buf = s.learn(ses, r, now, buf)
-		if e, ok := ses.adjIn[r.prefix]; ok && stale {
+		if e, ok := ses.adjIn[r.nlri]; ok && stale {
 			e.stale = true
-			ses.adjIn[r.prefix] = e
+			ses.adjIn[r.nlri] = e
 		}
 	}
 }

@@ -36,6 +36,7 @@ func (s *Speaker) runTimers(ctx context.Context) {
 		next, ask := s.due(time.Now(), polled)
 		t.Reset(next)
 		if polled {
+			s.countRefusals()
 			ask = append(ask, s.share()...)
 		}
 		s.poll(ask)
@@ -51,7 +52,9 @@ func (s *Speaker) due(now time.Time, polled bool) (next time.Duration, ask []str
 	if s.stopped {
 		return next, nil
 	}
+	s.tend()
 	var enable, resend, push, hung, over []*session
+	spoke := false
 	until := func(at time.Time) bool { // reports that at has come
 		if at.IsZero() {
 			return false
@@ -66,6 +69,10 @@ func (s *Speaker) due(now time.Time, polled bool) (next time.Duration, ask []str
 	for _, n := range s.byName {
 		if !n.up && until(n.state.IdleUntil) {
 			n.state.IdleUntil = time.Time{}
+			if n.spec.Dynamic != "" {
+				s.departed(n)
+				continue
+			}
 			s.out.state(n.spec.Name)
 			enable = append(enable, n)
 		}
@@ -74,15 +81,21 @@ func (s *Speaker) due(now time.Time, polled bool) (next time.Duration, ask []str
 			s.sweepStale(n, func(netip.Prefix) bool { return true })
 		}
 		if until(n.missed) {
-			if !s.wrote.Before(n.upSince) {
+			if !n.spec.Restarting && (n.restarting || !s.wrote.Before(n.upSince)) {
 				resend = append(resend, n)
 			}
 			n.missed = time.Time{}
+		}
+		if n.restarting && n.up && until(n.upSince.Add(deferral+time.Second)) {
+			n.restarting, spoke = false, true
 		}
 		if n.deferred && !n.up || polled && !n.inEngine {
 			push = append(push, n)
 		}
 		if n.inEngine && n.opening() && until(n.state.Since.Add(s.cfg.OpenWait)) {
+			hung = append(hung, n)
+		}
+		if n.inEngine && until(n.silence(s.cfg.OpenWait)) {
 			hung = append(hung, n)
 		}
 		if n.up && n.over && n.inEngine && until(n.ceaseAt) {
@@ -138,6 +151,11 @@ func (s *Speaker) due(now time.Time, polled bool) (next time.Duration, ask []str
 			s.log.Error("can not change a neighbor", "neighbor", n.spec.Name, "err", err)
 		}
 	}
+	if spoke {
+		if err := s.deferring(nil); err != nil {
+			s.log.Error("can not end the restart", "err", err)
+		}
+	}
 	s.notify()
 	return next, ask
 }
@@ -151,14 +169,43 @@ func (n *session) opening() bool {
 	return !n.up && (n.state.State == bgp.StateOpenSent || n.state.State == bgp.StateOpenConfirm)
 }
 
+// countOpens takes the count of OPENs that were sent; mu held.
+func (n *session) countOpens(sent uint64, now time.Time) {
+	switch {
+	case n.up || sent < n.opens: // they brought the session, or GoBGP counts anew
+		n.opened = time.Time{}
+	case sent > n.opens:
+		n.opened = now
+	}
+	n.opens = sent
+}
+
+// silence is when a connection that we dialled has waited too long for the
+// neighbor's OPEN; zero: none does. GoBGP waits 240 s for it and calls the neighbor
+// Active meanwhile, as if there were no connection. What shows is that it has sent an
+// OPEN and, although it would have dialled again, no other one since; mu held.
+func (n *session) silence(wait time.Duration) time.Time {
+	if n.opened.IsZero() || n.up || n.state.State != bgp.StateActive || !n.sweepAt.IsZero() {
+		return time.Time{}
+	}
+	return n.opened.Add(wait + max(n.spec.ConnectRetry, defaultConnectRetry*time.Second))
+}
+
 // startOver takes a neighbor whose connection hangs out of GoBGP and hands it in
 // again: nothing else ends that connection and its tries. op held.
 func (s *Speaker) startOver(n *session) error {
 	s.mu.Lock()
 	n.state.State, n.state.Since, n.state.Reason = bgp.StateIdle, time.Now(), reasonNoAnswer
+	n.opens, n.opened = 0, time.Time{}
 	s.out.state(n.spec.Name)
 	s.mu.Unlock()
 	s.log.Warn("neighbor does not answer", "neighbor", n.spec.Name, "reason", reasonNoAnswer)
+	if n.spec.Dynamic != "" { // it may try again by itself
+		s.mu.Lock()
+		s.departed(n)
+		s.mu.Unlock()
+		return s.deleteAddress(n.spec.Address.String())
+	}
 	if err := s.deletePeer(&n.spec); err != nil {
 		return err
 	}

@@ -39,10 +39,10 @@ func (s *Speaker) watch(ctx context.Context) error {
 		OnPathUpdate: func(paths []*apiutil.Path, at time.Time) {
 			guarded("paths", func() {
 				for _, p := range paths {
-					if n := s.sessionOf(p); n != nil && n.up {
+					if n := s.sessionOf(p); n != nil && n.up && !n.losing {
 						if r, ok := decode(p); ok {
 							if n.touched != nil {
-								n.touched[r.prefix] = struct{}{}
+								n.touched[r.nlri] = struct{}{}
 							}
 							buf = s.learn(n, r, at, buf)
 						}
@@ -59,7 +59,14 @@ func (s *Speaker) watch(ctx context.Context) error {
 		},
 		OnPeerUpdate: func(e *apiutil.WatchEventMessage_PeerEvent, at time.Time) {
 			guarded("state", func() {
-				if n := s.byAddr[e.Peer.Conf.NeighborAddress]; n != nil && e.Type == apiutil.PEER_EVENT_STATE {
+				if e.Type != apiutil.PEER_EVENT_STATE {
+					return
+				}
+				n := s.byAddr[e.Peer.Conf.NeighborAddress]
+				if n == nil {
+					n = s.arrived(e.Peer.Conf.NeighborAddress, &e.Peer.State, at)
+				}
+				if n != nil {
 					s.stateChanged(n, &e.Peer.State, at)
 				}
 			})
@@ -107,13 +114,56 @@ func (s *Speaker) stateChanged(n *session, st *apiutil.PeerState, at time.Time) 
 		n.state.Reason = why // never came up, and the other side said why
 		s.out.state(n.spec.Name)
 	}
+	if n.spec.Dynamic != "" {
+		s.follow(n, st)
+	}
+}
+
+// losing takes back what a neighbor sent as soon as GoBGP notes that its session
+// ends. GoBGP drops all of its paths, one by one, before it tells its watchers:
+// half a second for 100,000 of them, in which packets would go astray. So this
+// goes by the line that it logs before. It is only a hint: the state follows with
+// the event, and without the line the paths would go then.
+func (s *Speaker) losing(neighbor netip.Addr, reason string) {
+	s.mu.Lock()
+	n := s.byAddr[neighbor]
+	if n == nil || !n.up || n.losing || n.spec.GracefulRestart || reason == engineGraceful {
+		s.mu.Unlock()
+		return
+	}
+	n.losing = true
+	name := n.spec.Name
+	s.mu.Unlock()
+	if s.cfg.OnLosing != nil {
+		s.cfg.OnLosing(name)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n.losing {
+		s.flush(n)
+		s.notify()
+	}
+}
+
+// expired notes that the hold timer of a session has run out. With graceful
+// restart GoBGP keeps the paths then as if the connection had been lost, and only
+// logs the difference. But a neighbor that fell silent shows no sign of a restart,
+// and RFC 8538 section 4 keeps paths over a NOTIFICATION, such as the one sent
+// now, only where both ends have agreed to; we do not.
+func (s *Speaker) expired(neighbor netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := s.byAddr[neighbor]; n != nil && n.up {
+		n.expired = true
+	}
 }
 
 func (s *Speaker) cameUp(n *session, st *apiutil.PeerState, at time.Time) {
 	if n.up { // a loss was not seen; can not happen with one queue
 		s.flush(n)
 	}
-	n.up, n.upSince, n.over = true, at, false
+	n.up, n.losing, n.expired, n.upSince, n.over = true, false, false, at, false
+	s.setExtended(n, takesIPv6NextHops(st.RemoteCap))
 	n.state.RouterID = st.RouterID
 	n.state.IdleUntil = time.Time{}
 	n.state.EndOfRIB4, n.state.EndOfRIB6 = false, false
@@ -128,8 +178,12 @@ func (s *Speaker) cameUp(n *session, st *apiutil.PeerState, at time.Time) {
 }
 
 func (s *Speaker) wentDown(n *session, st *apiutil.PeerState, at time.Time) {
-	n.up = false
+	n.up, n.losing = false, false
+	s.setExtended(n, false)
 	n.state.Reason = downReason(st)
+	if n.expired {
+		n.state.Reason = "hold-timer-expired"
+	}
 	n.state.HoldTime = 0
 	n.state.EndOfRIB4, n.state.EndOfRIB6 = false, false
 	n.missed = time.Time{}
@@ -141,7 +195,7 @@ func (s *Speaker) wentDown(n *session, st *apiutil.PeerState, at time.Time) {
 	case maxed:
 		s.flush(n)
 		s.pauseNeighbor(n, at)
-	case st.DisconnectReason == api.PeerState_DISCONNECT_REASON_GRACEFUL_RESTART && n.spec.GracefulRestart:
+	case st.DisconnectReason == api.PeerState_DISCONNECT_REASON_GRACEFUL_RESTART && n.spec.GracefulRestart && !n.expired:
 		s.markStale(n)
 		n.unrefuseAll()
 		n.sweepAt = at.Add(staleLimit)

@@ -33,15 +33,50 @@ func doPeer(ctx context.Context, a *app, args []string) error {
 		oneOr(name, renderPeer, renderPeers))
 }
 
-func doSite(ctx context.Context, a *app, args []string) error {
+func doSite(ctx context.Context, a *app, args []string, keep bool) error {
 	name := arg(args, 0)
 	if verb := arg(args, 1); verb != "" {
 		return query(ctx, a, func(ctx context.Context, c *api.Client) (api.Done, error) {
-			return c.SetSite(ctx, name, verb == "disable")
+			return c.SetSite(ctx, name, verb == "disable", keep)
 		}, renderDone)
 	}
 	return query(ctx, a, func(ctx context.Context, c *api.Client) (api.SiteList, error) { return c.Sites(ctx, name) },
 		oneOr(name, renderSite, renderSites))
+}
+
+// drainLimit bounds --wait of a drain: more than the phases can take together.
+const drainLimit = 15 * time.Minute
+
+func doDrain(ctx context.Context, a *app, reason string, keep, await bool) error {
+	if err := query(ctx, a, func(ctx context.Context, c *api.Client) (api.Done, error) {
+		return c.Drain(ctx, reason, keep)
+	}, renderDone); err != nil || !await {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, drainLimit)
+	defer cancel()
+	for {
+		var s api.Status
+		err := a.ask(ctx, func(ctx context.Context, c *api.Client) (err error) { s, err = c.Status(ctx); return err })
+		switch {
+		case err != nil:
+			return err
+		case s.Drain == nil:
+			return api.Refused("the drain was called off")
+		case s.Drain.Phase == api.Drained:
+			return nil
+		}
+		t := time.NewTimer(200 * time.Millisecond)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return api.AsError(ctx.Err())
+		}
+	}
+}
+
+func doUndrain(ctx context.Context, a *app, _ []string) error {
+	return query(ctx, a, func(ctx context.Context, c *api.Client) (api.Done, error) { return c.Undrain(ctx) }, renderDone)
 }
 
 func doNeighbor(ctx context.Context, a *app, args []string) error {
@@ -56,6 +91,10 @@ func doNeighbor(ctx context.Context, a *app, args []string) error {
 	}
 	return query(ctx, a, func(ctx context.Context, c *api.Client) (api.NeighborList, error) { return c.Neighbors(ctx, name) },
 		oneOr(name, renderNeighbor, renderNeighbors))
+}
+
+func doBFD(ctx context.Context, a *app, args []string) error {
+	return query(ctx, a, func(ctx context.Context, c *api.Client) (api.BFDList, error) { return c.BFD(ctx, arg(args, 0)) }, renderBFD)
 }
 
 func prefixArgs(args []string) (q api.PrefixQuery, err error) {
@@ -89,6 +128,12 @@ func doRoute(ctx context.Context, a *app, args []string) error {
 func doHealth(ctx context.Context, a *app, args []string) error {
 	return query(ctx, a, func(ctx context.Context, c *api.Client) (api.HealthList, error) { return c.Health(ctx, arg(args, 0)) },
 		renderHealth)
+}
+
+func doMTU(ctx context.Context, a *app, args []string) error {
+	name := arg(args, 0)
+	return query(ctx, a, func(ctx context.Context, c *api.Client) (api.MTUList, error) { return c.MTU(ctx, name) },
+		oneOr(name, renderMTU, renderMTUs))
 }
 
 func doExplain(ctx context.Context, a *app, args []string) error {

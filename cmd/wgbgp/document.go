@@ -25,6 +25,8 @@ type block struct {
 	right string // one letter per column: r is right-aligned
 	rows  [][]string
 	pairs bool // a table of names and values without a header
+	// dumpOnly leaves the rows to a dump; lines say the same as text.
+	dumpOnly bool
 }
 
 func text(lines ...string) block { return block{lines: lines} }
@@ -50,7 +52,9 @@ func (d document) render(st style) string {
 		for _, l := range b.lines {
 			out.WriteString(l + "\n")
 		}
-		b.table(&out, st)
+		if !b.dumpOnly {
+			b.table(&out, st)
+		}
 	}
 	return out.String()
 }
@@ -118,12 +122,12 @@ func (b block) table(out *strings.Builder, st style) {
 func paint(c string) string {
 	code := ""
 	switch c {
-	case "up", "installed", "Established", "ok", "announced", "announce":
+	case "Up", "up", "installed", "Established", "ok", "announced", "announce":
 		code = "32"
-	case "down", "failed", "broken", "error", "withdraw", "shadowed":
+	case "Down", "down", "failed", "broken", "error", "withdraw", "shadowed":
 		code = "31"
 	case "suspect", "stalled", "idle", "withheld", "pending", "warning", "draining", "suppressed", api.StatePolicy,
-		"Idle", "Connect", "Active", "OpenSent", "OpenConfirm":
+		"Init", "AdminDown", "Idle", "Connect", "Active", "OpenSent", "OpenConfirm":
 		code = "33"
 	case "disabled", "foreign":
 		code = "2"

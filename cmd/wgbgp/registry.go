@@ -30,18 +30,25 @@ type command struct {
 // commands is the whole tree.
 func commands() []command {
 	var since uint64
-	var kernel bool
-	return []command{
+	var host checkFlags
+	var kernel, keep, await, checkOnly, force bool
+	var reason string
+	all := []command{
 		{use: "status", short: "One screen: sites, sessions, prefixes, alarms", do: doStatus},
 		{use: "peer [NAME|KEY]", short: "WireGuard peers", max: 1, do: doPeer, complete: completeSites},
 		{
 			use: "site [NAME [disable|enable]]", short: "Sites and what is announced for them",
-			max: 2, verbs: []string{"disable", "enable"}, do: doSite, complete: completeSites,
+			max: 2, verbs: []string{"disable", "enable"}, complete: completeSites,
+			do: func(ctx context.Context, a *app, args []string) error { return doSite(ctx, a, args, keep) },
+			flags: func(f *pflag.FlagSet) {
+				f.BoolVar(&keep, "keep", false, "disabled or enabled also after a restart of the daemon")
+			},
 		},
 		{
 			use: "neighbor [ADDR|NAME [adj-in|adj-out|reset]]", short: "BGP neighbors and their tables",
 			max: 2, verbs: []string{"adj-in", "adj-out", "reset"}, do: doNeighbor, complete: completeNeighbors,
 		},
+		{use: "bfd [ADDR|NAME]", short: "BFD sessions: timers as negotiated, and why they are down", max: 1, do: doBFD, complete: completeBFD},
 		{
 			use: "rib [PREFIX [longer-prefixes]]", short: "Candidates for each prefix, best first, and why",
 			max: 2, verbs: []string{"longer-prefixes"}, do: doRIB,
@@ -50,7 +57,35 @@ func commands() []command {
 			use: "route [PREFIX [longer-prefixes]]", short: "Kernel routes and whether they are in place",
 			max: 2, verbs: []string{"longer-prefixes"}, do: doRoute,
 		},
+		{
+			use: "drain", short: "Leave the paths of others for maintenance; the daemon goes on",
+			long: "The health check fails first, then this host is announced as the last choice, and when traffic has moved\n" +
+				"everything is withdrawn. Routes and tunnels stay. wgbgp undrain takes it back.",
+			do: func(ctx context.Context, a *app, _ []string) error { return doDrain(ctx, a, reason, keep, await) },
+			flags: func(f *pflag.FlagSet) {
+				f.StringVar(&reason, "reason", "", "shown by wgbgp status")
+				f.BoolVar(&keep, "keep", false, "stay drained over a restart of the daemon")
+				f.BoolVar(&await, "wait", false, "return when all is withdrawn")
+			},
+		},
+		haCommand(),
+		{
+			use: "restart", short: "Start the daemon's program anew, such as after an upgrade; packets and routes stay where they can",
+			long: "The new program must take the configuration first. Then another host of the fleet takes over what neighbors\n" +
+				"without graceful restart would lose, and the program takes the place of the running one, which ends without a\n" +
+				"word to the others. Refused where somebody would be left without a route; --check says what it would cost.",
+			do: func(ctx context.Context, a *app, _ []string) error { return doRestart(ctx, a, checkOnly, force) },
+			flags: func(f *pflag.FlagSet) {
+				f.BoolVar(&checkOnly, "check", false, "only say what it would cost")
+				f.BoolVar(&force, "force", false, "do it although somebody loses routes")
+			},
+		},
+		{use: "undrain", short: "End a drain: announce again", do: doUndrain},
 		{use: "health [SITE]", short: "Verdicts and the evidence for them", max: 1, do: doHealth, complete: completeSites},
+		{
+			use: "mtu [SITE]", short: "How large a packet may be between the transit gateway and a site, and what limits it",
+			max: 1, do: doMTU, complete: completeSites,
+		},
 		{
 			use: "explain ADDR|PREFIX", short: "Follow an address through the gateway to the first broken link",
 			long: "Walks RIB, route, allowed IP, peer session, BGP session, probes and announcement.\n" +
@@ -76,10 +111,19 @@ func commands() []command {
 		{
 			use: "check", short: "Is anything wrong? For monitoring systems",
 			long: "Exit code 0 when nothing is wrong, 5 when something is. With --kernel it reads back interfaces, addresses,\n" +
-				"peers, allowed IPs, routes, policy rules and filters and compares only these with what should be there.",
-			do: func(ctx context.Context, a *app, _ []string) error { return doCheck(ctx, a, kernel) },
+				"peers, allowed IPs, routes, policy rules and filters and compares only these with what should be there.\n" +
+				"With --host it looks for what is usually wrong with a gateway's host and kernel: wgbgp tgw check without AWS.",
+			do: func(ctx context.Context, a *app, _ []string) error {
+				if host.host {
+					return doTGWCheck(ctx, a, host)
+				}
+				return doCheck(ctx, a, kernel)
+			},
 			flags: func(f *pflag.FlagSet) {
 				f.BoolVar(&kernel, "kernel", false, "compare what should be with what the kernel holds")
+				f.BoolVar(&host.host, "host", false, "look for what is usually wrong with a gateway's host")
+				f.StringSliceVar(&host.rows, "row", nil, "with --host: only these checks, by number or name")
+				f.DurationVar(&host.sample, "sample", time.Second, "with --host: time between two readings of counters")
 			},
 		},
 		{use: "version", short: "Version of this program and of the daemon", do: doVersion},
@@ -88,6 +132,10 @@ func commands() []command {
 			min: 1, max: 1, verbs: []string{"bash", "zsh", "fish"}, do: doCompletion,
 		},
 	}
+	if tgw := tgwCommands(); len(tgw) > 0 {
+		all = append(all, command{use: "tgw", short: "The AWS side: check, plan, apply and destroy", sub: tgw})
+	}
+	return all
 }
 
 const rootLong = `wgbgp asks the daemon wgbgpd what it does and why, and gives it orders.

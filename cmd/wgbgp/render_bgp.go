@@ -18,7 +18,7 @@ func renderNeighbors(l api.NeighborList) document {
 	d := document{t}
 	var hints []string
 	for _, n := range l.Neighbors {
-		d[0].add(addr(n.Address), asn(n.ASN), ago(n.Since, "never"), n.State, dash(families(n.Families)), dash(n.BFD),
+		d[0].add(neighborAddress(n), asn(n.ASN), ago(n.Since, "never"), n.State, dash(families(n.Families)), dash(n.BFD),
 			fmt.Sprintf("|%9d", n.Received), fmt.Sprint(n.Accepted), fmt.Sprint(n.Announced), n.Name, neighborReason(n))
 		if n.Hint != "" {
 			hints = append(hints, n.Name+": "+n.Hint)
@@ -28,6 +28,14 @@ func renderNeighbors(l api.NeighborList) document {
 		d = append(d, text(hints...))
 	}
 	return d
+}
+
+// neighborAddress is a range for one that accepts whoever dials from there.
+func neighborAddress(n api.Neighbor) string {
+	if n.Range.IsValid() {
+		return n.Range.String()
+	}
+	return addr(n.Address)
 }
 
 // neighborReason is why the session is not up; a session that is up has none.
@@ -60,7 +68,11 @@ func renderNeighbor(l api.NeighborList) document {
 		if n.Site != "" {
 			b.add("Site", n.Site)
 		}
-		b.add("Address", addr(n.Address)+", AS "+asn(n.ASN))
+		b.add("Address", neighborAddress(n)+", AS "+word(n.ASN == 0, "any", asn(n.ASN)))
+		if n.Range.IsValid() {
+			b.add("Sessions", fmt.Sprintf("at most %d", n.MaxSessions))
+		}
+		b.add("Origin", origin(n))
 		b.add("Local", dash(addr(n.LocalAddress))+", AS "+asn(n.LocalASN))
 		b.add("Router ID", dash(addr(n.RouterID)))
 		b.add("State", n.State)
@@ -72,6 +84,7 @@ func renderNeighbor(l api.NeighborList) document {
 		b.add("BFD", dash(n.BFD))
 		b.add("Prefixes", fmt.Sprintf("%d received, %d accepted, %d rejected, %d announced", n.Received, n.Accepted, n.Rejected, n.Announced))
 		b.add("Max prefixes", word(n.MaxPrefixes > 0, fmt.Sprintf("%d per family", n.MaxPrefixes), "-"))
+		b.add("Announce limit", word(n.AnnounceLimit > 0, fmt.Sprint(n.AnnounceLimit), "-"))
 		b.add("Messages", fmt.Sprintf("%d in, %d out, %d updates out", n.MessagesIn, n.MessagesOut, n.UpdatesOut))
 		if n.Error != "" {
 			b.add("Error", n.Error)
@@ -82,6 +95,20 @@ func renderNeighbor(l api.NeighborList) document {
 		d = append(d, b)
 	}
 	return d
+}
+
+// origin says who named the neighbor: the file, whoever dialled, or AWS.
+func origin(n api.Neighbor) string {
+	o := n.Origin
+	switch o.Source {
+	case api.OriginRange:
+		return "it dialled, in the range of " + n.Dynamic
+	case api.OriginConnectPeer:
+		return fmt.Sprintf("discovered: Connect peer %s of %s, for tgw-connect %s", o.ID, o.Parent, o.Entry)
+	case api.OriginRouteServer:
+		return fmt.Sprintf("discovered: Route Server peer %s of %s, for neighbor %s", o.ID, o.Parent, o.Entry)
+	}
+	return o.Source
 }
 
 func renderAdjIn(v api.AdjIn) document {
@@ -117,7 +144,7 @@ func renderRIB(v api.RIB) document {
 		for _, p := range e.Paths {
 			mark := word(p.Usable, "*", "") + word(p.Stale, "S", "") + word(p.Best, ">", "")
 			t.add(mark, e.Prefix.String(), dash(addr(p.NextHop)), asPath(p.Attrs), ago(p.Since, "-"), attrs(p.Attrs),
-				dash(from(p)), because(p.Reason, p.Detail))
+				dash(from(p)), because(because(p.Reason, p.Detail), p.Asked))
 		}
 	}
 	return document{t}
@@ -129,6 +156,12 @@ func renderPrefix(v api.RIB) document {
 	t := block{head: []string{"Prefix", "Announced to", "Rank", "Reason"}}
 	for _, e := range v.Prefixes {
 		t.add(e.Prefix.String(), dash(strings.Join(e.AnnouncedTo, " ")), dash(e.Rank), because(e.Reason, e.Detail))
+		if len(e.AnnouncedTo) == 0 {
+			continue
+		}
+		for _, h := range e.HeldBack {
+			t.add("", "not to "+h.Group, "", because(h.Reason, h.Detail))
+		}
 	}
 	return append(d, t)
 }
@@ -207,6 +240,9 @@ func nextHops(l []api.NextHop) string {
 		}
 		if n.Weight > 1 {
 			s = append(s, fmt.Sprintf("weight %d", n.Weight))
+		}
+		if n.Backup {
+			s = append(s, "backup")
 		}
 		out[i] = strings.Join(s, " ")
 	}

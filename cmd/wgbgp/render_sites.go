@@ -37,6 +37,10 @@ func renderPeer(l api.PeerList) document {
 		b.add("Interface", p.Interface+" ("+p.Backend+", "+p.Mode+")")
 		b.add("Endpoint", dash(p.Endpoint))
 		b.add("Configured", dash(p.Configured))
+		if x := p.Elsewhere; x != nil {
+			text := fmt.Sprintf("%s, heard %s ago by %s", x.Endpoint, ago(x.Heard, "-"), x.Host)
+			b.add("Elsewhere", text+word(x.Greeting != "", ", greeted: "+x.Greeting, ""))
+		}
 		b.add("Keepalive", word(p.KeepaliveSeconds > 0, fmt.Sprintf("%ds", p.KeepaliveSeconds), "off"))
 		b.add("Handshake", ago(p.Handshake, "never"))
 		b.add("Rx/Tx", size(p.RxBytes)+"/"+size(p.TxBytes))
@@ -105,14 +109,21 @@ func renderSite(l api.SiteList) document {
 }
 
 func renderHealth(l api.HealthList) document {
-	sites := block{head: []string{"Site", "Verdict", "Since", "Rule", "Hold-down", "Reason"}}
+	sites := block{head: []string{"Site", "Verdict", "Since", "Rule", "Hold-down", "Penalty", "Reason"}}
 	checks := block{head: []string{"Site", "Check", "Kind", "Target", "State", "Last", "RTT", "Rise", "Fall", "Counts", "Prefixes", "Reason"}}
 	for _, h := range l.Health {
 		left := "-"
 		if h.HoldDownSeconds > 0 {
 			left = fmt.Sprintf("%.0fs", h.HoldDownSeconds)
 		}
-		sites.add(h.Site, h.Verdict, ago(h.Since, "-"), dash(h.Rule), left, because(h.Reason, h.Detail))
+		penalty := "-"
+		if h.Penalty > 0 {
+			penalty = fmt.Sprintf("%.0f", h.Penalty)
+		}
+		if h.ReuseSeconds > 0 {
+			penalty += fmt.Sprintf(", reuse in %.0fs", h.ReuseSeconds)
+		}
+		sites.add(h.Site, h.Verdict, ago(h.Since, "-"), dash(h.Rule), left, penalty, because(h.Reason, h.Detail))
 		for _, c := range h.Checks {
 			checks.add(h.Site, c.Name, strings.TrimSpace(c.Kind+" "+c.Method), dash(c.Target), checkWord(c), ago(c.Last, "-"), millis(c.RTTMillis),
 				fmt.Sprintf("%d/%d", min(c.Successes, c.Rise), c.Rise), fmt.Sprintf("%d/%d", min(c.Failures, c.Fall), c.Fall),

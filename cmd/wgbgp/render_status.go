@@ -15,8 +15,12 @@ func renderStatus(s api.Status) document {
 	b.add("Router ID", dash(addr(s.RouterID)))
 	b.add("Region", dash(s.Region))
 	b.add("Uptime", ago(s.Started, "-"))
-	if s.Draining {
-		b.add("Draining", "yes: nothing is announced")
+	switch d := s.Drain; {
+	case d != nil:
+		b.add("Draining", strings.TrimSpace(fmt.Sprintf("%s, begun %s ago by %s", d.Phase, ago(d.Since, "-"), dash(d.By))))
+		b.add("Reason", dash(d.Reason))
+	case s.Draining:
+		b.add("Draining", "yes: the daemon ends")
 	}
 	c := s.Sites
 	b.add("Sites", fmt.Sprintf("%d", c.Total)+counts([]int{c.Up, c.Suspect, c.Down, c.Idle, c.Suppressed, c.Disabled},
@@ -27,6 +31,13 @@ func renderStatus(s api.Status) document {
 	}, "established", "without policy", "not established"))
 	p := s.Prefixes
 	b.add("Prefixes", fmt.Sprintf("%d learned, %d announced, %d withheld, %d routes installed", p.Learned, p.Announced, p.Withheld, p.Routes))
+	for _, q := range s.Quotas {
+		b.add("Quota", fmt.Sprintf("group %s: %d of %d prefixes", q.Group, q.Announced, q.Limit)+
+			word(q.Wanted > q.Announced, fmt.Sprintf(", %d held back", q.Wanted-q.Announced), ""))
+	}
+	if r := s.AWS; r.Requests > 0 {
+		b.add("AWS", fmt.Sprintf("%d requests", r.Requests)+counts([]int{int(r.Throttled), int(r.Denied), int(r.Failed)}, "throttled", "denied", "failed"))
+	}
 	cfg := s.Config.File
 	if !s.Config.Loaded.IsZero() {
 		cfg += ", loaded " + ago(s.Config.Loaded, "") + " ago"
@@ -59,7 +70,7 @@ func statusTrouble(s api.Status) block {
 		}
 	}
 	for _, a := range s.Alarms {
-		t.add(a.Name, ago(a.Since, "-"), a.Text)
+		t.add(a.Name, ago(a.Since, "-"), because(a.Object, a.Text))
 	}
 	for _, y := range s.Sysctls {
 		t.add("sysctl "+y.Name, "-", fmt.Sprintf("is %s, want %s: %s", y.Have, y.Want, y.Text))

@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,6 +40,18 @@ func (b *backend) Status(ctx context.Context) (api.Status, error) {
 			}
 		}
 	}
+	r := &b.gateway.greeter
+	i := slices.IndexFunc(s.Edges, func(e api.Edge) bool { return e.Name == b.gateway.greetEdge.name })
+	s.Edges[i].Greetings = &api.Greetings{Takeover: r.takeover.Load(), Sighted: r.sighted.Load()}
+	// These two follow no plan, and so are never behind.
+	if d := b.discovery; d != nil && d.wanted() {
+		s.Edges = append(s.Edges, api.Edge{Name: "aws", Gen: s.Gen, OK: d.failure() == "", Error: d.failure()})
+	}
+	if text, used := b.entrance.failure(); used {
+		s.Edges = append(s.Edges, api.Edge{Name: "front", Gen: s.Gen, OK: text == "", Error: text})
+	}
+	n := b.requests.Read()
+	s.AWS = api.AWSRequests{Requests: n.Requests, Throttled: n.Throttled, Denied: n.Unauthorized, Failed: n.Failed}
 	for _, x := range b.gateway.sysctlProblems() {
 		s.Sysctls = append(s.Sysctls, api.Sysctl{Name: x.Key, Have: x.Have, Want: x.Want, Text: x.Why})
 	}
@@ -66,7 +80,7 @@ func (b *backend) status(c *ha.Core, now time.Time) api.Status {
 	g := c.Config().Gateway
 	s := api.Status{
 		Schema: api.Schema, Host: g.Name, Version: version.Get().Version, ASN: uint32(g.ASN), RouterID: g.RouterID, Region: g.Region,
-		Started: api.At(b.started, now), Draining: c.Drain() != ha.DrainNone,
+		Started: api.At(b.started, now), Draining: c.Drain() != ha.DrainNone, Drain: b.drainer.state(),
 	}
 	if p := b.loop.plan; p != nil {
 		s.Gen = p.Gen
@@ -76,6 +90,13 @@ func (b *backend) status(c *ha.Core, now time.Time) api.Status {
 				s.Prefixes.Routes++
 			}
 		}
+	}
+	s.Quotas, s.Alarms = quotas(b.loop.plan, now)
+	if u := c.Underlay(); !u.Since.IsZero() {
+		s.Alarms = append(s.Alarms, api.Alarm{
+			Name: "underlay-down", Object: "gateway", Text: "this host has stepped down as a whole: " + u.Why, Since: api.At(u.Since, now),
+			Cure: "restore its way to the internet; it comes back by itself",
+		})
 	}
 	c.Verdicts(func(_ *ha.Site, disabled bool, v ha.Verdict) {
 		s.Sites.Total++
@@ -94,9 +115,10 @@ func (b *backend) status(c *ha.Core, now time.Time) api.Status {
 			s.Sites.Down++
 		}
 	})
-	for i := range c.Config().Neighbors {
-		n := &c.Config().Neighbors[i]
-		_, st, _ := c.Neighbor(n.Name)
+	c.Sessions(func(n *bgp.Neighbor, st bgp.NeighborState) {
+		if n.Range.IsValid() {
+			return
+		}
 		s.Sessions.Total++
 		if st.State == bgp.StateEstablished {
 			if mute(n) {
@@ -105,7 +127,7 @@ func (b *backend) status(c *ha.Core, now time.Time) api.Status {
 				s.Sessions.Established++
 			}
 		}
-	}
+	})
 	return s
 }
 
@@ -138,13 +160,18 @@ func (b *backend) Neighbors(ctx context.Context) ([]api.Neighbor, error) {
 	errs := b.gateway.neighborErrors()
 	return read(ctx, b, func(c *ha.Core, now time.Time) []api.Neighbor {
 		var out []api.Neighbor
-		for i := range c.Config().Neighbors {
-			n, s, _ := c.Neighbor(c.Config().Neighbors[i].Name)
+		watched, found := map[string]string{}, c.Origins()
+		for _, v := range c.BFD() {
+			watched[v.Config.Name] = string(cmp.Or(v.Seen.State, bgp.BFDDown))
+		}
+		c.Sessions(func(n *bgp.Neighbor, s bgp.NeighborState) {
 			if f, ok := fresh[n.Name]; ok {
 				s = f // with counters of this moment
 			}
-			out = append(out, neighbor(n, s, c.Config().Gateway.ASN, now, errs[n.Name]))
-		}
+			a := neighbor(n, s, c.Config().Gateway.ASN, now, errs[n.Name])
+			a.BFD, a.Origin = watched[n.Name], origin(n, found)
+			out = append(out, a)
+		})
 		return out
 	})
 }
@@ -165,13 +192,18 @@ func neighbor(n *bgp.Neighbor, s bgp.NeighborState, own bgp.ASN, now time.Time, 
 		RouterID: s.RouterID, ASN: uint32(n.RemoteASN), LocalASN: uint32(cmp.Or(n.LocalASN, own)), State: string(s.State),
 		Since: api.At(s.Since, now), LossReason: s.Reason,
 		HoldTimeSeconds: int(s.HoldTime / time.Second), KeepaliveSeconds: int(n.Keepalive / time.Second),
-		EndOfRIB4: s.EndOfRIB4, EndOfRIB6: s.EndOfRIB6, MaxPrefixes: n.MaxPrefixes,
+		EndOfRIB4: s.EndOfRIB4, EndOfRIB6: s.EndOfRIB6, MaxPrefixes: n.MaxPrefixes, AnnounceLimit: n.AnnounceLimit,
 		Received: s.Received, Accepted: s.Accepted, Counted: s.Counted, Rejected: s.Rejected, Announced: s.Announced,
 		MessagesIn: s.MessagesIn, MessagesOut: s.MessagesOut, UpdatesOut: s.UpdatesOut, Error: failure,
+		Refused: api.Refusals(s.Refused),
 	}
 	if a.State == "" {
 		a.State = string(bgp.StateIdle)
 	}
+	if n.Range.IsValid() {
+		a.Range, a.MaxSessions, a.State = n.Range, n.MaxSessions, string(bgp.StateActive)
+	}
+	a.Dynamic = n.Dynamic
 	if n.IPv4 {
 		a.Families = append(a.Families, "ipv4")
 	}
@@ -182,7 +214,10 @@ func neighbor(n *bgp.Neighbor, s bgp.NeighborState, own bgp.ASN, now time.Time, 
 		a.State = api.StatePolicy
 		a.Hint = "nothing may be learned: give this neighbor an `allow` list (RFC 8212)"
 	}
-	if s.State != bgp.StateEstablished && a.Hint == "" {
+	if s.NoIPv4 && a.Hint == "" {
+		a.Hint = "nothing of IPv4 is announced: it does not take IPv6 next hops for it (RFC 8950); switch that on there or set `next-hop4`"
+	}
+	if s.State != bgp.StateEstablished && a.Hint == "" && !n.Range.IsValid() && n.Dynamic == "" {
 		a.Hint = connectHint(n, s)
 	}
 	return a
@@ -191,6 +226,9 @@ func neighbor(n *bgp.Neighbor, s bgp.NeighborState, own bgp.ASN, now time.Time, 
 // connectHint says what to look at when a session does not come up and neither
 // side gave a reason: TCP MD5 and TTL security fail without a word.
 func connectHint(n *bgp.Neighbor, s bgp.NeighborState) string {
+	if why := dropHint(n, s.Refused); why != "" {
+		return why
+	}
 	var why string
 	switch {
 	case s.Reason != "" && s.Reason != "no-answer" && s.Reason != "hold-timer-expired":
@@ -207,6 +245,23 @@ func connectHint(n *bgp.Neighbor, s bgp.NeighborState) string {
 		why += "; does it send with TTL 255 (RFC 5082)"
 	}
 	return why + "?"
+}
+
+// dropHint says what the kernel dropped since the session is down. The counters
+// belong to the host: what this session has no part in is left out.
+func dropHint(n *bgp.Neighbor, r bgp.Refusals) string {
+	const here = "the kernel dropped %d segments here since the session is down: "
+	switch {
+	case n.Password != "" && r.MD5Wrong > 0:
+		return fmt.Sprintf(here+"wrong TCP MD5 password; make it the same at both ends", r.MD5Wrong)
+	case n.Password != "" && r.MD5Missing > 0:
+		return fmt.Sprintf(here+"without TCP MD5 signature; give the other end the password", r.MD5Missing)
+	case n.Password == "" && r.MD5Unexpected > 0:
+		return fmt.Sprintf(here+"signed with TCP MD5; if this neighbor sends them, set `password`", r.MD5Unexpected)
+	case n.TTLSecurity && r.LowTTL > 0:
+		return fmt.Sprintf(here+"TTL below 255 (RFC 5082); switch TTL security on at the other end, which must be directly connected", r.LowTTL)
+	}
+	return ""
 }
 
 // Peers lists WireGuard peers by name, foreign ones last.
@@ -259,6 +314,7 @@ func peer(v ha.SiteView, d ha.DeviceView, now time.Time) api.Peer {
 			p.Handshake = api.At(time.Unix(0, v.Peer.Handshake), now)
 		}
 	}
+	p.Elsewhere = elsewhere(&v, now)
 	for _, k := range v.Checks {
 		if k.RTT > 0 {
 			p.RTTMillis = float64(k.RTT) / float64(time.Millisecond)
@@ -279,6 +335,14 @@ func peer(v ha.SiteView, d ha.DeviceView, now time.Time) api.Peer {
 		}
 	}
 	return p
+}
+
+// elsewhere is where another host of the fleet heard a site; nil: none has.
+func elsewhere(v *ha.SiteView, now time.Time) *api.Elsewhere {
+	if !v.Elsewhere.Endpoint.IsValid() {
+		return nil
+	}
+	return &api.Elsewhere{Host: v.By, Endpoint: v.Elsewhere.Endpoint.String(), Heard: api.At(v.Elsewhere.Heard, now), Greeting: v.Greeting}
 }
 
 func joinHostPort(e wg.Endpoint) string {
@@ -308,26 +372,15 @@ func (b *backend) Sites(ctx context.Context) ([]api.Site, error) {
 				Since: api.At(v.Judged.Since, now), Reason: string(v.Judged.Reason), Detail: v.Judged.Detail,
 			}
 			for _, p := range v.Prefixes {
-				x := api.SitePrefix{Prefix: p.Prefix, Source: source(p.Learned), Announced: p.Announced, Reason: string(p.Reason), Detail: p.Detail}
-				if p.Announced {
-					x.Rank = string(rankOf(c, s))
-				}
-				a.Prefixes = append(a.Prefixes, x)
+				a.Prefixes = append(a.Prefixes, api.SitePrefix{
+					Prefix: p.Prefix, Source: source(p.Learned), Announced: p.Announced, Rank: string(p.Rank),
+					Reason: string(p.Reason), Detail: p.Detail,
+				})
 			}
 			out = append(out, a)
 		}
 		return out
 	})
-}
-
-func rankOf(c *ha.Core, s *ha.Site) ha.Rank {
-	switch {
-	case c.Drain() != ha.DrainNone:
-		return ha.RankDrain
-	case s.Role == ha.RoleBackup:
-		return ha.RankBackup
-	}
-	return ha.RankDirect
 }
 
 // Health lists the evidence about every site.
@@ -339,12 +392,16 @@ func (b *backend) Health(ctx context.Context) ([]api.Health, error) {
 				Site: v.Config.Name, Verdict: string(v.Judged.Verdict), Since: api.At(v.Judged.Since, now),
 				Reason: string(v.Judged.Reason), Detail: v.Judged.Detail, Rule: ruleName(v.Config.Rules),
 				HoldDownSeconds: v.HoldLeft.Seconds(),
+				Flaps:           v.Damping.Flaps, Penalty: math.Round(v.Damping.Penalty),
+			}
+			if v.Damping.Suppressed {
+				h.ReuseSeconds = max(0, v.Damping.Reuse.Sub(now).Seconds())
 			}
 			for i, k := range v.Checks {
 				cfg := v.Config.Checks[i]
 				h.Checks = append(h.Checks, api.Check{
 					Name: k.Name, Kind: string(k.Kind), Method: method(cfg), Target: k.Target, IntervalSeconds: cfg.Probe.Interval.Seconds(),
-					Up: k.OK, Measured: k.State != "", OK: k.Fails == 0 && k.State != "", Last: api.At(k.LastOK, now),
+					Up: k.OK, Measured: k.State != "" && !(k.Kind == ha.CheckBFD && k.State == ha.Idle), OK: k.Fails == 0 && k.State != "", Last: api.At(k.LastOK, now),
 					RTTMillis: float64(k.RTT) / float64(time.Millisecond), Reason: strings.TrimSpace(string(k.Reason) + " " + k.Note),
 					Rise: k.Rise, Fall: k.Fall, Successes: k.Oks, Failures: k.Fails,
 					Counts: counts(v.Config, cfg), Prefixes: cfg.Prefixes,

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -22,7 +21,7 @@ func (b *backend) AdjIn(_ context.Context, name string) (api.AdjIn, error) {
 		a.Paths = append(a.Paths, path(&paths[i], now))
 	}
 	for _, r := range rejected {
-		a.Rejected = append(a.Rejected, api.Rejected{Prefix: r.Prefix, Reason: r.Reason})
+		a.Rejected = append(a.Rejected, api.Rejected{Prefix: r.Prefix, PathID: r.ID, Reason: r.Reason})
 	}
 	return a, nil
 }
@@ -43,7 +42,7 @@ func (b *backend) AdjOut(_ context.Context, name string) (api.AdjOut, error) {
 
 func path(p *bgp.Path, now time.Time) api.Path {
 	return api.Path{
-		Prefix: p.Prefix, NextHop: p.NextHop, Neighbor: p.Neighbor, Attrs: attrs(p.Attrs), Since: api.At(p.Since, now), Stale: p.Stale,
+		Prefix: p.Prefix, NextHop: p.NextHop, Neighbor: p.Neighbor, PathID: p.ID, Attrs: attrs(p.Attrs), Since: api.At(p.Since, now), Stale: p.Stale,
 	}
 }
 
@@ -59,26 +58,12 @@ func attrs(a *bgp.Attrs) api.Attrs {
 		out.MED = &a.MED
 	}
 	for _, c := range a.Communities {
-		out.Communities = append(out.Communities, communityName(c))
+		out.Communities = append(out.Communities, c.String())
 	}
 	for _, c := range a.Large {
 		out.LargeCommunities = append(out.LargeCommunities, fmt.Sprintf("%d:%d:%d", c.Global, c.Data1, c.Data2))
 	}
 	return out
-}
-
-func communityName(c bgp.Community) string {
-	switch c {
-	case bgp.GracefulShutdown:
-		return "graceful-shutdown"
-	case bgp.Blackhole:
-		return "blackhole"
-	case bgp.NoExport:
-		return "no-export"
-	case bgp.NoAdvertise:
-		return "no-advertise"
-	}
-	return fmt.Sprintf("%d:%d", c>>16, c&0xffff)
 }
 
 // RIB lists the prefixes that q selects.
@@ -89,32 +74,45 @@ func (b *backend) RIB(ctx context.Context, q api.PrefixQuery) ([]api.RIBEntry, e
 func (b *backend) entries(ctx context.Context, wanted func(netip.Prefix) bool) ([]api.RIBEntry, error) {
 	return read(ctx, b, func(c *ha.Core, now time.Time) []api.RIBEntry {
 		groups := map[string][]string{}
-		for i := range c.Config().Neighbors {
-			if n := &c.Config().Neighbors[i]; n.Export {
+		c.Sessions(func(n *bgp.Neighbor, _ bgp.NeighborState) {
+			if n.Export && !n.Range.IsValid() {
 				groups[n.Group] = append(groups[n.Group], n.Name)
 			}
-		}
+		})
 		var out []api.RIBEntry
 		for _, e := range c.Entries(wanted) {
-			out = append(out, ribEntry(c, e, groups, now))
+			out = append(out, ribEntry(e, groups, now))
 		}
 		return out
 	})
 }
 
-func ribEntry(c *ha.Core, e ha.EntryView, groups map[string][]string, now time.Time) api.RIBEntry {
+func ribEntry(e ha.EntryView, groups map[string][]string, now time.Time) api.RIBEntry {
 	a := api.RIBEntry{Prefix: e.Prefix}
 	for _, p := range e.Paths {
 		x := api.RIBPath{
 			Source: source(p.Path != nil), Site: p.Site, Neighbor: p.From, Best: p.Best, Usable: p.Usable, Reason: string(p.Reason), Detail: p.Detail,
 		}
-		if p.Reason == "" && p.Decided != "" && !p.Best {
-			x.Reason, x.Detail = string(ha.ReasonNotBest), "decided by "+p.Decided
+		if !p.Best {
+			x.DecidedBy = string(p.Decided)
+		}
+		if p.Reason == "" && x.DecidedBy != "" {
+			x.Reason, x.Detail = string(ha.ReasonNotBest), "decided by "+p.Decided.Text()
+		}
+		x.Asked, x.Blackhole = p.Asked, p.Blackhole
+		if p.Aggregate {
+			x.Source = api.SourceAggregate
 		}
 		if p.Path != nil {
+			x.PathID = p.Path.ID
 			x.NextHop, x.Attrs, x.Since, x.Stale = p.Path.NextHop, attrs(p.Path.Attrs), api.At(p.Path.Since, now), p.Path.Stale
 		}
 		a.Paths = append(a.Paths, x)
+	}
+	for _, h := range e.Withheld {
+		if h.Group != "" {
+			a.HeldBack = append(a.HeldBack, api.HeldBack{Group: h.Group, Reason: string(h.Reason), Detail: h.Detail})
+		}
 	}
 	if e.Announced != nil {
 		for _, x := range e.Announced.To {
@@ -125,21 +123,13 @@ func ribEntry(c *ha.Core, e ha.EntryView, groups map[string][]string, now time.T
 			}
 		}
 		slices.Sort(a.AnnouncedTo)
-		a.Rank = string(rankOfEntry(c, e))
+		a.Rank = string(e.Rank)
 		return a
 	}
 	if len(e.Withheld) > 0 {
 		a.Reason, a.Detail = string(e.Withheld[0].Reason), e.Withheld[0].Detail
 	}
 	return a
-}
-
-func rankOfEntry(c *ha.Core, e ha.EntryView) ha.Rank {
-	sites := c.Config().Sites
-	if i, ok := slices.BinarySearchFunc(sites, e.Paths[0].Site, func(s ha.Site, name string) int { return cmp.Compare(s.Name, name) }); ok {
-		return rankOf(c, &sites[i])
-	}
-	return ha.RankDirect
 }
 
 // Routes lists the kernel routes that q selects, wanted and foreign.
@@ -183,7 +173,7 @@ func route(r ha.RouteView, f ha.FIB, sites map[string]string) api.Route {
 		a.Type = api.RouteBlackhole
 	}
 	for _, h := range r.NextHops {
-		a.NextHops = append(a.NextHops, api.NextHop{Gateway: h.Gateway, Interface: h.Device, Weight: max(h.Weight, 1), Site: sites[h.Device]})
+		a.NextHops = append(a.NextHops, api.NextHop{Gateway: h.Gateway, Interface: h.Device, Weight: max(h.Weight, 1), Site: sites[h.Device], Backup: h.Backup})
 	}
 	switch {
 	case r.Pending:
@@ -219,7 +209,7 @@ func (b *backend) Explain(ctx context.Context, q api.ExplainQuery) (api.Explain,
 		return api.Explain{}, err
 	}
 	for _, r := range b.gateway.speaker.Refused(near) {
-		v.Refused = append(v.Refused, api.RefusedPath{Neighbor: r.Neighbor, Rejected: api.Rejected{Prefix: r.Prefix, Reason: r.Reason}})
+		v.Refused = append(v.Refused, api.RefusedPath{Neighbor: r.Neighbor, Rejected: api.Rejected{Prefix: r.Prefix, PathID: r.ID, Reason: r.Reason}})
 	}
 	return api.ExplainFrom(q, v), nil
 }

@@ -13,19 +13,32 @@ import (
 	"github.com/wgbgp/wgbgp/configs"
 	"github.com/wgbgp/wgbgp/ha"
 	"github.com/wgbgp/wgbgp/internal/api"
+	"github.com/wgbgp/wgbgp/internal/healthz"
+	"github.com/wgbgp/wgbgp/tgwconnect/ec2api"
 )
 
 // backend answers the control API. Everything about the core is read inside
 // the loop; edges are asked directly.
 type backend struct {
-	loop    *loop
-	gateway *gateway
-	file    string
-	level   *slog.LevelVar
-	started time.Time
+	loop      *loop
+	gateway   *gateway
+	health    *healthz.Server
+	drainer   *drainer
+	awsRoutes *awsRoutes
+	entrance  *entrance
+	requests  *ec2api.Counters // to AWS, of the whole daemon
+	orders    steered
+	kept      kept
+	discovery *discovery
+	file      string
+	level     *slog.LevelVar
+	started   time.Time
+	restart   chan struct{} // an operator's order, capacity 1
 
-	reload    sync.Mutex // one reload at a time
-	mu        sync.Mutex // guards the next three
+	stores    *stores
+	reload    sync.Mutex        // one reload at a time, guards stale
+	stale     map[string]string // secrets that can not be read, with why
+	mu        sync.Mutex        // guards the next three
 	loaded    time.Time
 	attempted time.Time
 	failed    string
@@ -45,10 +58,19 @@ func read[T any](ctx context.Context, b *backend, fn func(c *ha.Core, now time.T
 func (b *backend) Events() *api.EventLog { return b.loop.events.out }
 
 // SetSite disables or enables a site. The server logs who ordered it.
-func (b *backend) SetSite(_ context.Context, site string, disabled bool) error {
+func (b *backend) SetSite(_ context.Context, site string, disabled, keep bool) error {
+	if err := b.kept.disable(site, disabled, keep); err != nil {
+		return err
+	}
 	b.loop.inbox.put(ha.SiteSet{Site: site, Disabled: disabled})
 	return nil
 }
+
+// Drain begins an operator's drain.
+func (b *backend) Drain(_ context.Context, o api.Drain) error { return b.drainer.Drain(o) }
+
+// Undrain ends it.
+func (b *backend) Undrain(context.Context) error { return b.drainer.Undrain() }
 
 // ResetNeighbor closes one session so that it starts again.
 func (b *backend) ResetNeighbor(_ context.Context, neighbor string) error {
@@ -72,16 +94,14 @@ func (b *backend) Reload(ctx context.Context) (api.ConfigReport, error) {
 		b.loop.events.event(slog.LevelError, api.Event{Kind: api.EventConfig, Reason: "invalid", Detail: firstProblem(r)})
 		return r, nil
 	}
-	err := b.loop.ask(ctx, func(now time.Time) {
-		b.gateway.adopt(cfg.Core) // before the plan that the edges are kicked with
-		b.loop.config = cfg
-		b.loop.core.Reconfigure(now, cfg.Core)
-		b.loop.inbox.reconfigured()
-	})
-	if err != nil {
+	if err := b.adopt(ctx, cfg); err != nil {
 		return r, err
 	}
 	b.level.Set(cfg.Log.Level)
+	b.health.Set(cfg.Health.Config)
+	if b.discovery != nil {
+		b.discovery.adopt(cfg)
+	}
 	b.mu.Lock()
 	b.loaded = now
 	b.mu.Unlock()
@@ -101,7 +121,7 @@ func (b *backend) ConfigDiff(ctx context.Context, path string) (api.ConfigReport
 // old configuration nor the new one.
 func (b *backend) compare(ctx context.Context, path string) (api.ConfigReport, *configs.Config) {
 	r := api.ConfigReport{Schema: api.Schema, File: path}
-	cfg, warnings, err := configs.Load(path, configs.Options{})
+	cfg, warnings, err := configs.Load(path, b.options())
 	for _, w := range warnings {
 		r.Warnings = append(r.Warnings, problem(w))
 	}

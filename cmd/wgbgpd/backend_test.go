@@ -12,6 +12,7 @@ import (
 	"github.com/wgbgp/wgbgp/configs"
 	"github.com/wgbgp/wgbgp/ha"
 	"github.com/wgbgp/wgbgp/internal/api"
+	"github.com/wgbgp/wgbgp/internal/healthz"
 )
 
 const small = `[gateway]
@@ -46,9 +47,13 @@ func reloading(t *testing.T) (b *backend, write func(text string)) {
 	l := &loop{
 		log: log, inbox: newInbox(), asks: make(chan func(time.Time)), beat: func() {}, config: cfg,
 		events: &journal{log: log, out: api.NewEventLog(64)}, core: ha.New(time.Now(), cfg.Core),
+		board: healthz.NewBoard(), losses: newLosses(nil, log),
 	}
 	go func() { _ = l.run(t.Context()) }()
-	return &backend{loop: l, file: file, level: &slog.LevelVar{}}, write
+	return &backend{
+		loop: l, awsRoutes: newAWSRoutes(nil, nil, nil), entrance: newEntrance(cfg, l.board, l.events.event, nil, log),
+		health: healthz.New(healthz.Options{Board: l.board, Log: log}), file: file, level: &slog.LevelVar{},
+	}, write
 }
 
 func runningNow(t *testing.T, b *backend) *configs.Config {

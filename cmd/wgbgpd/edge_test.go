@@ -73,3 +73,11 @@ func TestFailedAttemptIsRepeatedWithGrowingPauses(t *testing.T) {
 		}
 	})
 }
+
+func TestPollSlowsDownWithPeersWithinBounds(t *testing.T) {
+	for peers, want := range map[int]time.Duration{0: time.Second, 2000: time.Second, 4000: 2 * time.Second, 10000: 5 * time.Second, 60000: 5 * time.Second} {
+		if got := pollEvery(peers); got != want {
+			t.Errorf("%d peers: every %s, want %s", peers, got, want)
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wgbgp/wgbgp/bgp"
+	"github.com/wgbgp/wgbgp/bgp/bfd"
 	"github.com/wgbgp/wgbgp/bgp/fib"
 	"github.com/wgbgp/wgbgp/bgp/speaker"
 	"github.com/wgbgp/wgbgp/configs"
@@ -19,6 +20,7 @@ import (
 	"github.com/wgbgp/wgbgp/tgwconnect/gre"
 	"github.com/wgbgp/wgbgp/wg"
 	"github.com/wgbgp/wgbgp/wg/device"
+	"github.com/wgbgp/wgbgp/wg/fleet"
 	"github.com/wgbgp/wgbgp/wg/probe"
 )
 
@@ -38,8 +40,12 @@ type gateway struct {
 	speaker *speaker.Speaker
 	gre     *gre.Manager
 	probes  *probe.Engine
+	bfd     *bfd.Engine
+	fleet   *fleet.Engine
+	lookout *lookout
+	greeter greeter
 
-	wgEdge, fibEdge, bgpEdge, greEdge, probeEdge *edge
+	wgEdge, fibEdge, bgpEdge, greEdge, probeEdge, bfdEdge, fleetEdge, greetEdge *edge
 
 	sysctl      atomic.Value // ha.SysctlMode
 	sysctlWrong string       // what checkSysctls logged last; of the routes edge alone
@@ -66,26 +72,34 @@ func newGateway(cfg *configs.Config, in *inbox, j *journal, log *slog.Logger) (*
 	g := &gateway{inbox: in, journal: j, log: log, fatal: make(chan error, 1)}
 	g.adopt(cfg.Core)
 	var err error
-	if g.wg, err = device.New(device.Options{Logger: log, StateDir: filepath.Join(cfg.StateDir, "wireguard")}); err != nil {
+	if g.wg, err = device.New(device.Options{Logger: log, StateDir: filepath.Join(cfg.StateDir, "wireguard"), OnSight: g.sighted}); err != nil {
 		return nil, fmt.Errorf("wireguard: %w", err)
 	}
-	if g.fib, err = fib.New(fib.Options{Logger: log}); err != nil {
+	if g.fib, err = fib.New(fib.Options{Logger: log, VRF: cfg.Core.FIB.VRF}); err != nil {
 		return nil, fmt.Errorf("kernel routes: %w", err)
 	}
 	if g.gre, err = gre.New(gre.Options{Logger: log}); err != nil {
 		return nil, fmt.Errorf("gre: %w", err)
 	}
 	if g.speaker, err = speaker.New(speaker.Config{
-		ASN: cfg.Core.Gateway.ASN, RouterID: cfg.Core.Gateway.RouterID, Logger: log, Sink: sink{g}, OnWedged: g.wedged,
+		ASN: cfg.Core.Gateway.ASN, RouterID: cfg.Core.Gateway.RouterID, ListenDevice: cfg.Core.FIB.VRF,
+		Logger: log, Sink: sink{g}, OnWedged: g.wedged,
+		OnLosing: func(name string) { in.put(ha.NeighborLosing{Name: name}) },
 	}); err != nil {
 		return nil, err
 	}
 	g.probes = probe.New(probe.Options{Logger: log, OnResult: func(r wg.ProbeResult) { in.put(ha.ProbeObserved{ProbeResult: r}) }})
+	g.bfd = bfd.New(bfd.Options{Logger: log, OnState: func(s bgp.BFDState) { in.put(ha.BFDObserved{BFDState: s}) }})
+	g.lookout = newLookout(g.wg.Watch)
+	g.fleet = fleet.New(fleet.Options{Logger: log, OnRoster: g.roster})
 	g.wgEdge = g.edge("wireguard", g.wg.Events(), auditEvery, g.applyWireGuard)
 	g.fibEdge = g.edge("routes", g.fib.Events(), auditEvery, g.applyRoutes)
 	g.bgpEdge = g.edge("bgp", nil, 0, g.applyBGP)
 	g.greEdge = g.edge("gre", g.gre.Events(), auditEvery, g.applyTunnels)
 	g.probeEdge = g.edge("probes", nil, 0, g.applyProbes)
+	g.bfdEdge = g.edge("bfd", nil, 0, g.applyBFD)
+	g.fleetEdge = g.edge("fleet", nil, 0, g.applyFleet)
+	g.greetEdge = g.edge("greetings", nil, 0, g.applyGreetings)
 	return g, nil
 }
 
@@ -94,7 +108,7 @@ func (g *gateway) edge(name string, events <-chan struct{}, every time.Duration,
 }
 
 func (g *gateway) edges() []*edge {
-	return []*edge{g.wgEdge, g.greEdge, g.fibEdge, g.bgpEdge, g.probeEdge}
+	return []*edge{g.wgEdge, g.greEdge, g.fibEdge, g.bgpEdge, g.probeEdge, g.bfdEdge, g.fleetEdge, g.greetEdge}
 }
 
 func (g *gateway) applyWireGuard(ctx context.Context, p *ha.Plan, w why) string {
@@ -224,8 +238,20 @@ func (g *gateway) applyProbes(_ context.Context, p *ha.Plan, _ why) string {
 	return ""
 }
 
-// observe polls the WireGuard interfaces, since WireGuard has no events
-// (facts: every second up to 2,000 peers, then proportionally rarer).
+func (g *gateway) applyBFD(_ context.Context, p *ha.Plan, _ why) string {
+	g.bfd.Set(p.Gen, p.BFD)
+	return ""
+}
+
+// pollEvery is the time between two readings of all interfaces: a second up to
+// 2,000 peers, then proportionally longer, so that reading them stays at 1 % of a
+// core (the embedded device prints 10,000 peers in 30 ms), and at most 5 s, which
+// the core's times of silence and staleness are made for.
+func pollEvery(peers int) time.Duration {
+	return min(max(time.Second, time.Duration(peers)*time.Second/2000), 5*time.Second)
+}
+
+// observe polls the WireGuard interfaces, since WireGuard has no events.
 func (g *gateway) observe(ctx context.Context) error {
 	for {
 		p := g.wgEdge.latest.Load()
@@ -236,7 +262,7 @@ func (g *gateway) observe(ctx context.Context) error {
 				g.observeDevice(ctx, p.Devices[i].Name)
 			}
 		}
-		wait(ctx, max(time.Second, time.Duration(peers)*time.Second/2000))
+		wait(ctx, pollEvery(peers))
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -249,7 +275,9 @@ func (g *gateway) observeDevice(ctx context.Context, name string) {
 		s, err = g.wg.Observe(ctx, name) // a change overtook the dump; that is normal
 	}
 	f := ha.DeviceObserved{State: s}
-	if err != nil {
+	if err == nil {
+		g.fleet.Observe(&s)
+	} else {
 		f = ha.DeviceObserved{State: wg.DeviceState{Name: name}, Err: err.Error(), Gone: errors.Is(err, device.ErrNoDevice)}
 	}
 	g.inbox.put(f)

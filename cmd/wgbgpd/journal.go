@@ -26,6 +26,7 @@ func (j *journal) plan(old, p *ha.Plan) {
 	if old != nil {
 		was = old.Announcements
 	}
+	j.quotas(old, p)
 	now := p.Announcements
 	for len(was) > 0 || len(now) > 0 {
 		var d int
@@ -39,7 +40,7 @@ func (j *journal) plan(old, p *ha.Plan) {
 		}
 		switch {
 		case d < 0:
-			j.withdraw(p, was[0].Prefix, "no-path", "")
+			j.withdraw(p, was[0].Prefix, "no-path", "", nil)
 			was = was[1:]
 		case d > 0:
 			j.announce(p, now[0].Prefix, "")
@@ -58,49 +59,67 @@ func (j *journal) audience(p *ha.Plan, was, now *bgp.Announcement) {
 	if len(was.To) == len(now.To) && (len(was.To) == 0 || &was.To[0] == &now.To[0]) {
 		return
 	}
-	if lost := groupsMissing(was.To, now.To); lost != "" {
-		j.withdraw(p, now.Prefix, string(ha.ReasonNoAudience), "from group "+lost)
+	if lost := groupsMissing(was.To, now.To); len(lost) > 0 {
+		j.withdraw(p, now.Prefix, string(ha.ReasonNoAudience), "from group "+strings.Join(lost, ", "), lost)
 	}
-	if gained := groupsMissing(now.To, was.To); gained != "" {
-		j.announce(p, now.Prefix, "also to group "+gained)
+	if gained := groupsMissing(now.To, was.To); len(gained) > 0 {
+		j.announce(p, now.Prefix, "also to group "+strings.Join(gained, ", "))
 	}
 }
 
 // groupsMissing lists the groups of a that are not in b.
-func groupsMissing(a, b []bgp.Export) string {
+func groupsMissing(a, b []bgp.Export) []string {
 	var out []string
 	for _, x := range a {
 		if !slices.ContainsFunc(b, func(y bgp.Export) bool { return x.Group == y.Group }) {
 			out = append(out, x.Group)
 		}
 	}
-	return strings.Join(out, ", ")
+	return out
 }
 
 func (j *journal) announce(p *ha.Plan, prefix netip.Prefix, detail string) {
 	j.event(slog.LevelInfo, api.Event{Kind: api.EventAnnounce, Prefix: prefix, Reason: "forwarding", Detail: detail, Gen: p.Gen})
 }
 
-// withdraw gives the reason that the plan has. The claim of a site that never
-// held the prefix explains nothing while there is another one.
-func (j *journal) withdraw(p *ha.Plan, prefix netip.Prefix, otherwise, detail string) {
+// withdraw gives the reason that the plan has: one about a group that lost it
+// before those about all. The claim of a site that never held the prefix explains
+// nothing while there is another one.
+func (j *journal) withdraw(p *ha.Plan, prefix netip.Prefix, otherwise, detail string, lost []string) {
 	e := api.Event{Kind: api.EventWithdraw, Prefix: prefix, Reason: otherwise, Detail: detail, Gen: p.Gen}
-	i, ok := slices.BinarySearchFunc(p.Withheld, prefix, func(h ha.Withheld, q netip.Prefix) int { return bgp.ComparePrefix(h.Prefix, q) })
-	best := i
-	for ; ok && i < len(p.Withheld) && p.Withheld[i].Prefix == prefix; i++ {
-		if r := p.Withheld[i].Reason; r != ha.ReasonOverlap && r != ha.ReasonNotBest {
-			best = i
-			break
-		}
-	}
-	if ok {
-		h := p.Withheld[best]
+	level := slog.LevelWarn
+	if h := because(p, prefix, lost); h != nil {
 		e.Reason, e.Site, e.Neighbor = string(h.Reason), h.Site, h.From
 		if h.Detail != "" {
 			e.Detail = strings.TrimPrefix(detail+": "+h.Detail, ": ")
 		}
+		if h.Reason == ha.ReasonAggregated {
+			level = slog.LevelInfo // its packets come by the aggregate
+		}
 	}
-	j.event(slog.LevelWarn, e)
+	j.event(level, e)
+}
+
+func because(p *ha.Plan, prefix netip.Prefix, lost []string) *ha.Withheld {
+	i, ok := slices.BinarySearchFunc(p.Withheld, prefix, func(h ha.Withheld, q netip.Prefix) int { return bgp.ComparePrefix(h.Prefix, q) })
+	if !ok {
+		return nil
+	}
+	best := &p.Withheld[i]
+	rated := -1
+	for ; i < len(p.Withheld) && p.Withheld[i].Prefix == prefix; i++ {
+		h, rate := &p.Withheld[i], 1
+		switch {
+		case slices.Contains(lost, h.Group):
+			rate = 2
+		case h.Reason == ha.ReasonOverlap || h.Reason == ha.ReasonNotBest:
+			rate = 0
+		}
+		if rate > rated {
+			best, rated = h, rate
+		}
+	}
+	return best
 }
 
 func (j *journal) transitions(ts []ha.Transition) {
@@ -108,6 +127,20 @@ func (j *journal) transitions(ts []ha.Transition) {
 		e := api.Event{Site: t.Site, Neighbor: t.Neighbor, Reason: t.Reason, Detail: t.Detail}
 		level := slog.LevelInfo
 		switch {
+		case t.BFD:
+			e.Kind, e.Detail = api.EventBFD, t.From+" -> "+t.To
+			if t.From == string(bgp.BFDUp) {
+				level = slog.LevelWarn
+			} else if t.To != string(bgp.BFDUp) {
+				level = slog.LevelDebug // the way there is no news
+			}
+		case t.Underlay:
+			e.Kind = api.EventSystem
+			if e.Reason == "" {
+				e.Reason, e.Detail = "underlay-up", "announcing again"
+			} else {
+				level = slog.LevelError
+			}
 		case t.Neighbor != "":
 			e.Kind = api.EventSession
 			if e.Detail == "" {
@@ -141,6 +174,19 @@ func (j *journal) edge(edge, err string) {
 
 func (j *journal) system(reason, detail string) {
 	j.event(slog.LevelInfo, api.Event{Kind: api.EventSystem, Reason: reason, Detail: detail})
+}
+
+// forwarding reports a change of what the health endpoint says.
+func (j *journal) forwarding(f ha.Forwarding) {
+	if f.OK {
+		j.event(slog.LevelInfo, api.Event{Kind: api.EventSystem, Reason: "healthy", Detail: "this host forwards"})
+		return
+	}
+	var why []string
+	for _, w := range f.Why {
+		why = append(why, string(w.Reason)+": "+w.Detail)
+	}
+	j.event(slog.LevelWarn, api.Event{Kind: api.EventSystem, Reason: "unhealthy", Detail: strings.Join(why, "; ")})
 }
 
 func (j *journal) rejected(r bgp.Rejected) {

@@ -38,6 +38,11 @@ func TestJournalTellsEveryWithdrawalWithItsReason(t *testing.T) {
 		{"gone", to("tgw"), nil, nil, []string{"withdraw no-path "}},
 		{"the TGW has it now", to("sites", "tgw"), to("sites"), []ha.Withheld{down}, []string{"withdraw rx-stall b"}},
 		{"the site has it again", to("sites"), to("sites", "tgw"), nil, []string{"announce forwarding "}},
+		{
+			"an aggregate stands for it", to("sites", "tgw"), to("sites"),
+			[]ha.Withheld{rival, {Prefix: p, Site: "b", Group: "tgw", Reason: ha.ReasonAggregated}},
+			[]string{"withdraw aggregated b"},
+		},
 		{"a group left the configuration", to("sites", "tgw"), to("sites"), nil, []string{"withdraw no-audience "}},
 	} {
 		out := api.NewEventLog(16)

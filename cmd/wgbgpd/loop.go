@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"log/slog"
-	"os"
+	"slices"
 	"time"
 
 	"github.com/wgbgp/wgbgp/configs"
 	"github.com/wgbgp/wgbgp/ha"
+	"github.com/wgbgp/wgbgp/internal/healthz"
+	"github.com/wgbgp/wgbgp/tgwconnect"
 )
 
 // loop owns the core: it alone calls Step and Plan. Everybody else puts facts
@@ -18,10 +20,15 @@ type loop struct {
 	inbox  *inbox
 	asks   chan func(now time.Time)
 	edges  []applier
+	losses *losses
 	events *journal
 	config *configs.Config // in force
 	plan   *ha.Plan        // last handed out
 	beat   func()          // tells the watchdog that the loop turns
+	memory *memory
+	board  *healthz.Board
+	leaves func(tgwconnect.Leave) // is told how far this host has come in leaving; nil: nobody
+	life   *lifeline
 }
 
 // applier is one edge: it is handed every new plan and always works on the
@@ -29,11 +36,14 @@ type loop struct {
 type applier interface{ offer(*ha.Plan) }
 
 // run is the daemon's heart: take facts, let the core decide, hand out the plan.
-// A failure is planned for at once; good news waits a moment for company.
+// A failure is planned for at once, and so is news that comes alone and what an
+// edge answers to a plan: the next step, such as announcing what is routed now,
+// waits for it. News that follows other news waits a moment for company.
 func (l *loop) run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var planAt time.Time // zero: nothing waits
+	var newsAt, answerAt time.Time // when to plan for them; zero: nothing waits
+	var pace pace
 	for {
 		select {
 		case <-ctx.Done():
@@ -45,32 +55,111 @@ func (l *loop) run(ctx context.Context) error {
 		}
 		now := time.Now()
 		l.beat()
-		facts := l.inbox.take()
+		facts, answered := l.inbox.take(), false
 		for _, f := range facts {
 			l.core.Step(now, f)
+			answered = answered || isAnswer(f)
+			if p, ok := f.(ha.PathsChanged); ok {
+				l.memory.learned(len(p.Changes))
+			}
 		}
-		if planAt.IsZero() && l.core.Changed() {
-			planAt = now.Add(l.core.Config().Gateway.CoalesceDelay)
+		if lost, news := l.core.Lost(); news && l.plan != nil {
+			l.losses.tell(l.plan.Gen, lost)
+		}
+		if l.core.Changed() {
+			if newsAt.IsZero() || len(facts) > 0 {
+				newsAt = pace.news(now, l.core.Config().Gateway.CoalesceDelay)
+			}
+			if answered && l.waiting() {
+				answerAt = soonest(answerAt, pace.answer(now))
+			}
 		}
 		due := l.core.Due()
-		if l.plan == nil || l.core.Urgent() || (!planAt.IsZero() && !now.Before(planAt)) || (!due.IsZero() && !now.Before(due)) {
+		at := soonest(soonest(newsAt, answerAt), due)
+		if l.plan == nil || l.core.Urgent() || !at.IsZero() && !now.Before(at) {
 			l.hand(l.core.Plan(now))
-			planAt, due = time.Time{}, l.core.Due()
+			pace.planned(now, time.Now())
+			newsAt, answerAt = time.Time{}, time.Time{}
+			at = l.core.Due()
 		}
-		timer.Reset(l.rest(now, planAt, due))
+		l.post()
+		timer.Reset(rest(now, at))
 	}
+}
+
+// post tells who asks for this host's health.
+func (l *loop) post() {
+	f := l.core.Forwarding()
+	if l.leaves != nil {
+		l.leaves(l.core.Leave())
+	}
+	v := healthz.Verdict{Forwarding: f.OK}
+	for _, w := range f.Why {
+		v.Reasons = append(v.Reasons, string(w.Reason))
+	}
+	if l.board.Set(v) && l.config != nil && l.config.Health.Listens() {
+		l.events.forwarding(f)
+	}
+}
+
+// waiting reports whether something is only held back until an edge has done its
+// part. Otherwise an answer is no hurry: what is taken away step by step, the
+// route and then the allowed IP, has packets under way in between.
+func (l *loop) waiting() bool {
+	return l.plan != nil && slices.ContainsFunc(l.plan.Withheld, func(h ha.Withheld) bool { return h.Reason.Passing() })
+}
+
+// pace says how long good news waits.
+type pace struct {
+	last time.Time     // the end of the last plan
+	cost time.Duration // how long it took
+}
+
+// shareOfPlans bounds what planning takes of a core while news keeps coming:
+// one part in so many. It only matters for tables that take milliseconds.
+const shareOfPlans = 3
+
+func (p *pace) planned(begin, end time.Time) { p.last, p.cost = end, end.Sub(begin) }
+
+// news is when to plan for what was learned now, if nothing more is: at once when
+// the last plan is so long ago, else that long after it. A plan that costs more
+// than that is put off until no more news comes, within limits.
+func (p *pace) news(now time.Time, coalesce time.Duration) time.Time {
+	at := p.last.Add(coalesce)
+	if limit := p.last.Add((shareOfPlans - 1) * p.cost); limit.After(at) {
+		at = latest(at, now.Add(coalesce))
+		at = soonest(at, limit)
+	}
+	return latest(at, now)
+}
+
+// answer is when to plan for an edge's answer: there is at most one for each plan
+// and edge.
+func (p *pace) answer(now time.Time) time.Time { return latest(p.last.Add(p.cost), now) }
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// isAnswer reports whether a fact is what an edge made of a plan.
+func isAnswer(f ha.Fact) bool {
+	switch f.(type) {
+	case ha.WireGuardApplied, ha.RoutesApplied, ha.AnnounceApplied:
+		return true
+	}
+	return false
 }
 
 // rest is how long nothing needs to be done; at most a second, so that the
 // watchdog sees the loop turn.
-func (l *loop) rest(now, planAt, due time.Time) time.Duration {
-	d := time.Second
-	for _, t := range []time.Time{planAt, due} {
-		if !t.IsZero() {
-			d = min(d, max(t.Sub(now), 0))
-		}
+func rest(now, at time.Time) time.Duration {
+	if at.IsZero() {
+		return time.Second
 	}
-	return d
+	return min(time.Second, max(at.Sub(now), 0))
 }
 
 // hand gives a new plan to the edges and the difference to the journal, causes
@@ -83,7 +172,11 @@ func (l *loop) hand(p *ha.Plan) {
 		}
 		l.plan = p
 	}
-	l.events.transitions(l.core.Transitions())
+	moves := l.core.Transitions()
+	if len(moves) > 0 && l.life != nil {
+		l.life.moved.Store(true)
+	}
+	l.events.transitions(moves)
 	if p != old {
 		l.events.plan(old, p)
 	}
@@ -102,32 +195,6 @@ func (l *loop) ask(ctx context.Context, fn func(now time.Time)) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-}
-
-// leave takes this host out of the paths of others: first it is announced as
-// the last choice so that traffic moves, then everything is withdrawn, then a
-// moment passes for what is still under way. Routes and tunnels stay. A second
-// signal cuts it short.
-func (l *loop) leave(ctx context.Context, hurry <-chan os.Signal) {
-	var linger time.Duration
-	if l.ask(ctx, func(time.Time) { linger = l.core.Config().Gateway.Linger }) != nil {
-		return
-	}
-	for _, step := range []struct {
-		phase ha.DrainPhase
-		what  string
-	}{{ha.DrainPrefer, "preference lowered"}, {ha.DrainWithdraw, "withdrawing"}} {
-		l.events.system("draining", step.what)
-		l.inbox.put(ha.Draining{Phase: step.phase})
-		t := time.NewTimer(linger)
-		select {
-		case <-t.C:
-		case <-hurry:
-			return
-		case <-ctx.Done():
-			return
-		}
 	}
 }
 

@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"github.com/wgbgp/wgbgp/bgp"
+	"github.com/wgbgp/wgbgp/configs"
 	"github.com/wgbgp/wgbgp/ha"
 	"github.com/wgbgp/wgbgp/internal/api"
+	"github.com/wgbgp/wgbgp/internal/healthz"
 )
 
 // handed is an edge that notes when it was handed which plan.
@@ -49,6 +51,7 @@ func runLoop(t *testing.T, body func(t *testing.T, l *loop, h *handed)) {
 		l := &loop{
 			log: log, inbox: newInbox(), asks: make(chan func(time.Time)), edges: []applier{h}, beat: func() {},
 			events: &journal{log: log, out: api.NewEventLog(64)}, core: ha.New(time.Now(), routersConfig()),
+			board: healthz.NewBoard(), losses: newLosses(nil, log),
 		}
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -79,12 +82,33 @@ func TestFirstPlanIsHandedOutAtOnce(t *testing.T) {
 	})
 }
 
+// quiet lets the loop come to rest with both sessions up and forgets its plans.
+func (h *handed) quiet(l *loop) {
+	l.inbox.put(session("east", bgp.StateEstablished), session("west", bgp.StateEstablished))
+	time.Sleep(100 * time.Millisecond)
+	synctest.Wait()
+	h.at, h.plans, h.began = nil, nil, time.Now()
+}
+
+func TestNewsThatComesAloneIsPlannedForAtOnce(t *testing.T) {
+	runLoop(t, func(t *testing.T, l *loop, h *handed) {
+		h.quiet(l)
+		var want []time.Duration
+		for i, p := range []string{"10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16"} {
+			l.inbox.put(learned(p))
+			time.Sleep(10 * time.Millisecond)
+			synctest.Wait()
+			want = append(want, time.Duration(i)*10*time.Millisecond)
+		}
+		if !slices.Equal(h.at, want) {
+			t.Errorf("plans at %v, want %v", h.at, want)
+		}
+	})
+}
+
 func TestGoodNewsWaitsForCompany(t *testing.T) {
 	runLoop(t, func(t *testing.T, l *loop, h *handed) {
-		l.inbox.put(session("east", bgp.StateEstablished), session("west", bgp.StateEstablished))
-		time.Sleep(100 * time.Millisecond)
-		synctest.Wait()
-		h.at, h.plans, h.began = nil, nil, time.Now()
+		h.quiet(l)
 		for _, p := range []string{"10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16", "10.4.0.0/16"} {
 			l.inbox.put(learned(p))
 			time.Sleep(2 * time.Millisecond)
@@ -92,13 +116,100 @@ func TestGoodNewsWaitsForCompany(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond)
 		synctest.Wait()
-		if !slices.Equal(h.at, []time.Duration{10 * time.Millisecond}) {
-			t.Fatalf("plans at %v, want a single one 10ms after the first news", h.at)
+		if !slices.Equal(h.at, []time.Duration{0, 10 * time.Millisecond}) {
+			t.Fatalf("plans at %v, want one for the first news and a single one 10ms later for what followed", h.at)
 		}
-		if n := len(h.plans[0].FIB.Routes); n != 4 {
-			t.Errorf("got %d routes, want all 4 in one plan", n)
+		if n := len(h.plans[1].FIB.Routes); n != 4 {
+			t.Errorf("got %d routes, want all 4 in that plan", n)
 		}
 	})
+}
+
+func TestBurstOfNewsIsOnePlanEachCoalesceTime(t *testing.T) {
+	runLoop(t, func(t *testing.T, l *loop, h *handed) {
+		h.quiet(l)
+		for i := range 1000 { // over a tenth of a second
+			l.inbox.put(learned(netip.PrefixFrom(netip.AddrFrom4([4]byte{20, byte(i >> 8), byte(i), 0}), 24).String()))
+			time.Sleep(100 * time.Microsecond)
+			synctest.Wait()
+		}
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+		if len(h.plans) != 11 {
+			t.Errorf("got %d plans at %v, want 11: one at once, then one each 10ms", len(h.plans), h.at)
+		}
+		if n := len(h.plans[len(h.plans)-1].FIB.Routes); n != 1000 {
+			t.Errorf("got %d routes in the last plan, want 1000", n)
+		}
+	})
+}
+
+func TestAnswerOfAnEdgeDoesNotWait(t *testing.T) {
+	runLoop(t, func(t *testing.T, l *loop, h *handed) {
+		h.quiet(l)
+		l.inbox.put(learned("10.1.0.0/16"))
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		p := h.plans[0]
+		l.inbox.put(ha.RoutesApplied{Plan: p, RoutesApplied: bgp.RoutesApplied{Gen: p.Gen}})
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+		if !slices.Equal(h.at, []time.Duration{0, time.Millisecond}) || len(h.plans[1].Announcements) != 1 {
+			t.Errorf("plans at %v, want the announcement in one at the moment of the answer", h.at)
+		}
+	})
+}
+
+func TestAnswerThatNobodyWaitsForIsNoHurry(t *testing.T) {
+	runLoop(t, func(t *testing.T, l *loop, h *handed) {
+		answer := func() {
+			p := h.plans[len(h.plans)-1]
+			l.inbox.put(ha.RoutesApplied{Plan: p, RoutesApplied: bgp.RoutesApplied{Gen: p.Gen}}, ha.AnnounceApplied{Plan: p, AnnounceApplied: bgp.AnnounceApplied{Gen: p.Gen}})
+			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
+		}
+		h.quiet(l)
+		l.inbox.put(learned("10.1.0.0/16"))
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+		answer()
+		answer()
+		h.at, h.began = nil, time.Now()
+		gone := learned("10.1.0.0/16").(ha.PathsChanged)
+		gone.Changes[0].Withdrawn = true
+		l.inbox.put(gone)
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		p := h.plans[len(h.plans)-1]
+		l.inbox.put(ha.AnnounceApplied{Plan: p, AnnounceApplied: bgp.AnnounceApplied{Gen: p.Gen}})
+		time.Sleep(5 * time.Second) // beyond the linger
+		synctest.Wait()
+		if len(h.at) < 2 || h.at[0] != 0 || h.at[1] < 10*time.Millisecond {
+			t.Errorf("plans at %v, want the withdrawal at once and nothing else within 10ms", h.at)
+		}
+	})
+}
+
+func TestCostlyPlansAreSpread(t *testing.T) {
+	const coalesce = 10 * time.Millisecond
+	p, last := pace{}, time.Now()
+	p.planned(last.Add(-40*time.Millisecond), last)
+	for _, tt := range []struct {
+		news, want time.Duration // after the plan
+		why        string
+	}{
+		{0, 10 * time.Millisecond, "unless more comes"},
+		{35 * time.Millisecond, 45 * time.Millisecond, "unless more comes"},
+		{75 * time.Millisecond, 80 * time.Millisecond, "whatever comes: plans take a third of the time"},
+		{time.Second, time.Second, "since the last plan is long ago"},
+	} {
+		if got := p.news(last.Add(tt.news), coalesce).Sub(last); got != tt.want {
+			t.Errorf("a plan took 40ms, news %s later is planned for after %s, want %s, %s", tt.news, got, tt.want, tt.why)
+		}
+	}
+	if got := p.answer(last).Sub(last); got != 40*time.Millisecond {
+		t.Errorf("after a plan of 40ms an answer waits %s, want 40ms", got)
+	}
 }
 
 func TestFailureIsPlannedForAtOnce(t *testing.T) {
@@ -107,12 +218,15 @@ func TestFailureIsPlannedForAtOnce(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		synctest.Wait()
 		h.at, h.plans, h.began = nil, nil, time.Now()
-		l.inbox.put(learned("10.2.0.0/16"))
+		l.inbox.put(learned("10.2.0.0/16")) // alone: at once
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		l.inbox.put(learned("10.3.0.0/16"))
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
 		l.inbox.put(session("east", bgp.StateIdle))
 		synctest.Wait()
-		if !slices.Equal(h.at, []time.Duration{time.Millisecond}) {
+		if !slices.Equal(h.at, []time.Duration{0, 2 * time.Millisecond}) {
 			t.Errorf("plans at %v, want one at the moment of the loss, which takes the waiting news along", h.at)
 		}
 	})
@@ -157,6 +271,31 @@ func TestAskEndsWithItsCaller(t *testing.T) {
 	}
 }
 
+func TestLeavingFailsTheHealthCheckFirst(t *testing.T) {
+	runLoop(t, func(t *testing.T, l *loop, h *handed) {
+		_ = l.ask(t.Context(), func(time.Time) {
+			l.config = &configs.Config{Health: configs.Health{DrainWait: 25 * time.Second}}
+		})
+		began, plans := time.Now(), len(h.plans)
+		go func() {
+			time.Sleep(24 * time.Second)
+			synctest.Wait()
+			_ = l.ask(t.Context(), func(time.Time) {
+				if l.core.Drain() != ha.DrainHealth || len(h.plans) > plans+1 {
+					t.Errorf("after 24 s: phase %v and %d plans, want everything as before", l.core.Drain(), len(h.plans)-plans)
+				}
+			})
+			if v := l.board.Get(); v.Forwarding || v.Reasons[0] != "draining" {
+				t.Errorf("after 24 s: got %+v, want draining", v)
+			}
+		}()
+		(&drainer{loop: l}).leave(t.Context(), nil)
+		if took := time.Since(began); took != 31*time.Second {
+			t.Errorf("took %s, want 25 s and twice the linger of 3 s", took)
+		}
+	})
+}
+
 func TestLeavingLowersPreferenceThenWithdraws(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -184,7 +323,7 @@ func TestLeavingLowersPreferenceThenWithdraws(t *testing.T) {
 					synctest.Wait()
 					look()
 				}()
-				l.leave(t.Context(), again)
+				(&drainer{loop: l}).leave(t.Context(), again)
 				took := time.Since(began)
 				synctest.Wait()
 				if took != tt.want {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"github.com/wgbgp/wgbgp/configs"
 	"github.com/wgbgp/wgbgp/internal/version"
@@ -20,15 +21,29 @@ const (
 	exitFailed  = 1
 	exitUsage   = 2
 	exitInvalid = 6
+
+	replace = -1 // by the program as it is on disk now
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	code := run(os.Args[1:], os.Stdout, os.Stderr)
+	if code == replace {
+		program, err := os.Executable()
+		if err == nil {
+			err = syscall.Exec(program, os.Args, os.Environ())
+		}
+		_, _ = fmt.Fprintf(os.Stderr, "wgbgpd: %v\n", err)
+		code = exitFailed // a supervisor tries again
+	}
+	os.Exit(code)
+}
 
 func run(args []string, stdout, stderr io.Writer) int {
 	fs := flag.NewFlagSet("wgbgpd", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	file := fs.String("f", "/etc/wgbgp/wgbgpd.toml", "configuration `file`")
 	check := fs.Bool("check", false, "check the configuration, print every problem and exit (0 or 6)")
+	profiles := fs.String("profile", "", "write profiles of this process to files in `directory` (for developers)")
 	show := fs.Bool("version", false, "print the version and exit")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -45,7 +60,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stdout, "wgbgpd %s %s %s %s\n", v.Version, v.Revision, v.Go, v.Platform)
 		return exitOK
 	}
-	cfg, warnings, err := configs.Load(*file, configs.Options{CheckOnly: *check})
+	stores := &stores{}
+	cfg, warnings, err := configs.Load(*file, configs.Options{CheckOnly: *check, Stores: stores.resolver})
 	if *check || err != nil {
 		for _, w := range warnings {
 			_, _ = fmt.Fprintf(stderr, "warning: %s\n", w)
@@ -53,13 +69,32 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, err)
+		var ps configs.Problems
+		if errors.As(err, &ps) && ps.Temporary() {
+			return exitFailed // a supervisor tries again
+		}
 		return exitInvalid
 	}
 	if *check {
 		_, _ = fmt.Fprintf(stdout, "%s: ok\n", *file)
 		return exitOK
 	}
-	if err := serve(*file, cfg, warnings, stderr); err != nil {
+	if *profiles != "" {
+		stop, err := profile(*profiles)
+		if err != nil {
+			_, _ = fmt.Fprintf(stderr, "wgbgpd: %v\n", err)
+			return exitFailed
+		}
+		defer func() {
+			if err := stop(); err != nil {
+				_, _ = fmt.Fprintf(stderr, "wgbgpd: profile: %v\n", err)
+			}
+		}()
+	}
+	switch err := serve(*file, cfg, stores, warnings, stderr); {
+	case errors.Is(err, errReplace):
+		return replace
+	case err != nil && !errors.Is(err, errHandOver):
 		_, _ = fmt.Fprintf(stderr, "wgbgpd: %v\n", err)
 		return exitFailed
 	}

@@ -63,6 +63,10 @@ type Version struct {
 
 // order is the body of an action.
 type order struct {
-	Name string `json:"name,omitempty"`
-	Path string `json:"path,omitempty"`
+	Name   string `json:"name,omitempty"`
+	Path   string `json:"path,omitempty"`
+	Order  string `json:"order,omitempty"`
+	Keep   bool   `json:"keep,omitempty"`   // over a restart
+	Reason string `json:"reason,omitempty"` // of a drain
+	Force  bool   `json:"force,omitempty"`  // of a restart
 }

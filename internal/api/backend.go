@@ -16,6 +16,8 @@ type Backend interface {
 	Peers(ctx context.Context) ([]Peer, error)
 	Sites(ctx context.Context) ([]Site, error)
 	Neighbors(ctx context.Context) ([]Neighbor, error)
+	BFD(ctx context.Context) ([]BFD, error)
+	Discovery(ctx context.Context) (Discovery, error)
 	// AdjIn and AdjOut get the exact name of a neighbor that exists.
 	AdjIn(ctx context.Context, neighbor string) (AdjIn, error)
 	AdjOut(ctx context.Context, neighbor string) (AdjOut, error)
@@ -23,6 +25,8 @@ type Backend interface {
 	RIB(ctx context.Context, q PrefixQuery) ([]RIBEntry, error)
 	Routes(ctx context.Context, q PrefixQuery) ([]Route, error)
 	Health(ctx context.Context) ([]Health, error)
+	// MTU returns the chains of all sites or of one; none is not an error.
+	MTU(ctx context.Context, site string) ([]MTUChain, error)
 	// Explain follows one prefix, or the longest match of an address given as
 	// a host prefix, through the gateway. ExplainFrom does the work from the
 	// other answers.
@@ -33,8 +37,24 @@ type Backend interface {
 	// Events is the log the daemon publishes to; the server streams from it.
 	Events() *EventLog
 
-	// SetSite carries out an operator's order about one existing site.
-	SetSite(ctx context.Context, site string, disabled bool) error
+	// SetSite carries out an operator's order about one existing site; keep: it
+	// outlives a restart of the daemon.
+	SetSite(ctx context.Context, site string, disabled, keep bool) error
+	// AWSRoutes lists the entries of AWS route tables that follow the sites.
+	AWSRoutes(ctx context.Context) (AWSRouteList, error)
+	// AWSFront is where clients find this host: target groups and DNS records.
+	AWSFront(ctx context.Context) (AWSFront, error)
+	// HA says who speaks for each site; Steer carries out an order about that.
+	HA(ctx context.Context) (HAList, error)
+	Steer(ctx context.Context, o Steer) error
+	// Drain begins to take this host out of the paths of others and returns at
+	// once; Undrain takes it back. Both are refused where there is nothing to do.
+	Drain(ctx context.Context, o Drain) error
+	Undrain(ctx context.Context) error
+	// RestartCost says what a restart of the daemon would cost; Restart does it,
+	// whatever it costs.
+	RestartCost(ctx context.Context) (Restart, error)
+	Restart(ctx context.Context) error
 	// ResetNeighbor closes the session of one existing neighbor so that it
 	// starts again (Cease, RFC 4486 subcode 4).
 	ResetNeighbor(ctx context.Context, neighbor string) error

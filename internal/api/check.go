@@ -108,7 +108,7 @@ func (c *problems) status(s Status) {
 		c.err("sysctl "+y.Name, "sysctl", fmt.Sprintf("is %s: %s", y.Have, y.Text), fmt.Sprintf("sysctl -w %s=%s", y.Name, y.Want))
 	}
 	for _, a := range s.Alarms {
-		c.err("alarm "+a.Name, a.Name, a.Text, "")
+		c.list = append(c.list, Problem{first(a.Severity, SeverityError), first(a.Object, "alarm "+a.Name), a.Name, a.Text, a.Cure})
 	}
 }
 
@@ -137,11 +137,17 @@ func (c *problems) neighbor(n Neighbor, sites []Site) {
 		c.err(object, "not-configured", n.Error, "")
 	case n.State == StatePolicy:
 		c.err(object, "policy", "the session is up and exchanges nothing, because it has no policy (RFC 8212)", n.Hint)
+	case n.Range.IsValid() && n.LossReason == "max-sessions":
+		c.warn(object, "max-sessions", fmt.Sprintf("all %d sessions are taken, others are refused", n.MaxSessions), "raise max-sessions")
+	case n.Range.IsValid() || n.Dynamic != "" && n.State != "Established":
+		// Nobody has to come, and who comes may leave.
 	case n.State != "Established":
 		if n.Site != "" && disabled(sites, n.Site) {
 			return
 		}
 		c.err(object, first(n.LossReason, "session-down"), "the session is in state "+n.State, n.Hint)
+	case n.BFD != "" && n.BFD != "Up" && n.BFD != "AdminDown":
+		c.warn(object, "bfd-"+strings.ToLower(n.BFD), "the session is up, and its BFD session is "+n.BFD, "wgbgp bfd "+n.Name)
 	case n.MaxPrefixes > 0 && uint64(n.Counted)*10 >= uint64(n.MaxPrefixes)*8:
 		c.warn(object, "max-prefix", fmt.Sprintf("%d of %d prefixes received", n.Counted, n.MaxPrefixes), "raise max-prefixes or ask the neighbor to aggregate")
 	}

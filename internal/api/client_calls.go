@@ -40,17 +40,33 @@ func (c *Client) Sites(ctx context.Context, name string) (SiteList, error) {
 	return get[SiteList](ctx, c, "/v1/sites", named("name", name))
 }
 
-// SetSite disables or enables a site.
-func (c *Client) SetSite(ctx context.Context, name string, disabled bool) (Done, error) {
+// SetSite disables or enables a site; keep makes that outlive a restart of the
+// daemon.
+func (c *Client) SetSite(ctx context.Context, name string, disabled, keep bool) (Done, error) {
 	if disabled {
-		return post[Done](ctx, c, "/v1/sites/disable", order{Name: name})
+		return post[Done](ctx, c, "/v1/sites/disable", order{Name: name, Keep: keep})
 	}
-	return post[Done](ctx, c, "/v1/sites/enable", order{Name: name})
+	return post[Done](ctx, c, "/v1/sites/enable", order{Name: name, Keep: keep})
 }
 
 // Neighbors asks for all neighbors, or those of one name or address.
 func (c *Client) Neighbors(ctx context.Context, name string) (NeighborList, error) {
 	return get[NeighborList](ctx, c, "/v1/neighbors", named("name", name))
+}
+
+// MTU asks how large packets to all sites or one may be.
+func (c *Client) MTU(ctx context.Context, site string) (MTUList, error) {
+	return get[MTUList](ctx, c, "/v1/mtu", named("site", site))
+}
+
+// Discovery asks for the last answers of AWS about Connect peers and Route Servers.
+func (c *Client) Discovery(ctx context.Context) (Discovery, error) {
+	return get[Discovery](ctx, c, "/v1/tgw/peers", nil)
+}
+
+// BFD asks for all BFD sessions, or those of one name or address.
+func (c *Client) BFD(ctx context.Context, name string) (BFDList, error) {
+	return get[BFDList](ctx, c, "/v1/bfd", named("name", name))
 }
 
 // AdjIn asks what a neighbor sent.
@@ -61,6 +77,47 @@ func (c *Client) AdjIn(ctx context.Context, name string) (AdjIn, error) {
 // AdjOut asks what a neighbor is sent.
 func (c *Client) AdjOut(ctx context.Context, name string) (AdjOut, error) {
 	return get[AdjOut](ctx, c, "/v1/neighbors/adj-out", named("name", name))
+}
+
+// AWSRoutes asks for the entries of AWS route tables that follow the sites.
+func (c *Client) AWSRoutes(ctx context.Context) (AWSRouteList, error) {
+	return get[AWSRouteList](ctx, c, "/v1/aws/routes", nil)
+}
+
+// AWSFront asks where clients find this host.
+func (c *Client) AWSFront(ctx context.Context) (AWSFront, error) {
+	return get[AWSFront](ctx, c, "/v1/aws/front", nil)
+}
+
+// HA asks who speaks for all sites or one.
+func (c *Client) HA(ctx context.Context, site string) (HAList, error) {
+	return get[HAList](ctx, c, "/v1/ha", named("name", site))
+}
+
+// Steer orders who speaks for a site, or all; keep makes that outlive a restart of
+// the daemon.
+func (c *Client) Steer(ctx context.Context, site, what string, keep bool) (Done, error) {
+	return post[Done](ctx, c, "/v1/ha/steer", order{Name: site, Order: what, Keep: keep})
+}
+
+// Drain begins a drain; keep makes it outlive a restart of the daemon.
+func (c *Client) Drain(ctx context.Context, reason string, keep bool) (Done, error) {
+	return post[Done](ctx, c, "/v1/drain", order{Reason: reason, Keep: keep})
+}
+
+// Undrain ends a drain.
+func (c *Client) Undrain(ctx context.Context) (Done, error) {
+	return post[Done](ctx, c, "/v1/undrain", order{})
+}
+
+// RestartCost asks what a restart would cost.
+func (c *Client) RestartCost(ctx context.Context) (Restart, error) {
+	return get[Restart](ctx, c, "/v1/restart/cost", nil)
+}
+
+// Restart begins one; force: whatever it costs.
+func (c *Client) Restart(ctx context.Context, force bool) (Done, error) {
+	return post[Done](ctx, c, "/v1/restart", order{Force: force})
 }
 
 // ResetNeighbor resets a session.

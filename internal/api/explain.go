@@ -25,11 +25,12 @@ var causes = map[string]string{
 	"rx-stall": StepPeer, "handshake": StepPeer, "no-device": StepPeer, "disabled": StepPeer,
 	"probe-failed": StepProbe, "site-down": StepProbe, "idle": StepProbe, "not-measured-yet": StepProbe,
 	"not-measurable": StepProbe, "hold-down": StepProbe,
-	"bgp-down":           StepNeighbor,
+	"bgp-down": StepNeighbor, "bfd-down": StepNeighbor,
 	"allowed-ip-pending": StepAllowedIP,
 	"route-pending":      StepRoute, "route-failed": StepRoute, "shadowed": StepRoute,
-	"tunnel-down": StepTunnel,
+	"tunnel-down": StepTunnel, "link-down": StepPeer,
 	"no-audience": StepAnnounced, "draining": StepAnnounced,
+	"aggregate-empty": StepAnnounced, "aggregated": StepAnnounced, "quota": StepAnnounced, "condition": StepAnnounced, "community": StepAnnounced,
 	"overlap": StepRIB, "not-best": StepRIB, "reserved": StepRIB, "covers-endpoint": StepRIB,
 }
 
@@ -38,7 +39,7 @@ var causes = map[string]string{
 // the first that fails for a reason of its own: one that fails only because of
 // another names that one in CausedBy.
 func ExplainFrom(q ExplainQuery, v View) Explain {
-	x := &explainer{view: v, out: Explain{Schema: Schema, Query: q.Text()}}
+	x := &explainer{view: v, host: q.Host, out: Explain{Schema: Schema, Query: q.Text()}}
 	x.entry = v.lookup(q)
 	if x.entry == nil {
 		x.unknown(q)
@@ -76,6 +77,7 @@ func (v View) lookup(q ExplainQuery) *RIBEntry {
 type explainer struct {
 	view     View
 	out      Explain
+	host     bool // an address was asked for
 	entry    *RIBEntry
 	path     *RIBPath // best, else the first candidate; nil: none
 	site     *Site
@@ -122,7 +124,11 @@ func (x *explainer) unknown(q ExplainQuery) {
 	}
 	for _, n := range x.view.Neighbors {
 		if n.State != "Established" && len(near) < most {
-			near = append(near, join("neighbor "+n.Name+" might send it and is in state "+n.State, n.LossReason))
+			state := n.State
+			if n.BFD != "" && n.BFD != "Up" {
+				state += ", its BFD session " + n.BFD
+			}
+			near = append(near, join("neighbor "+n.Name+" might send it and is in state "+state, n.LossReason))
 		}
 	}
 	x.step(StepRIB, false, "not-known", "no neighbor has sent it and no site is configured with it", near...)
@@ -180,6 +186,10 @@ func (x *explainer) rib() {
 	for _, p := range x.entry.Paths {
 		ev = append(ev, pathEvidence(p))
 	}
+	if x.aggregate() {
+		x.step(StepRIB, true, "", "an aggregate, made from "+x.path.Detail, ev...)
+		return
+	}
 	if x.path.Best {
 		x.step(StepRIB, true, x.path.Reason, fmt.Sprintf("best of %s is from %s", plural(len(x.entry.Paths), "path"), origin(*x.path)), ev...)
 		return
@@ -190,6 +200,8 @@ func (x *explainer) rib() {
 
 func origin(p RIBPath) string {
 	switch {
+	case p.Source == SourceAggregate:
+		return "an aggregate"
 	case p.Site != "" && p.Source == SourceConfigured:
 		return "the configuration of site " + p.Site
 	case p.Neighbor != "":
@@ -215,10 +227,33 @@ func pathEvidence(p RIBPath) string {
 	case !p.Usable:
 		state = "not usable"
 	}
-	return join(s+", "+state, because(p.Reason, p.Detail))
+	return join(s+", "+state, because(p.Reason, p.Detail), p.Asked)
+}
+
+// aggregate reports whether the prefix is an aggregate of our own.
+func (x *explainer) aggregate() bool { return x.path != nil && x.path.Source == SourceAggregate }
+
+// hole is the route step of an aggregate: its blackhole. A packet whose longest
+// match is that is dropped.
+func (x *explainer) hole() {
+	sink := find(x.view.Routes, func(r *Route) bool { return r.Prefix == x.entry.Prefix && r.Type == RouteBlackhole && !r.Foreign })
+	switch {
+	case sink == nil:
+		x.step(StepRoute, false, "route-missing", "there is no blackhole under the aggregate")
+	case sink.Status != RouteInstalled:
+		x.step(StepRoute, false, "route-"+sink.Status, join(routeText(*sink), sink.Detail))
+	case x.host:
+		x.step(StepRoute, false, "aggregate-hole", x.out.Query+" is in a part of the aggregate that nobody here has: dropped by "+routeText(*sink))
+	default:
+		x.step(StepRoute, true, "", routeText(*sink)+"; what lies inside has routes of its own")
+	}
 }
 
 func (x *explainer) routeStep() {
+	if x.aggregate() {
+		x.hole()
+		return
+	}
 	var ev []string
 	var foreign *Route
 	for i := range x.view.Routes {
@@ -232,6 +267,8 @@ func (x *explainer) routeStep() {
 		}
 	}
 	switch {
+	case x.route == nil && x.path != nil && x.path.Blackhole:
+		x.step(StepRoute, false, "blackhole", "dropped here, as "+origin(*x.path)+" asks (RFC 7999)", ev...)
 	case x.route == nil && foreign != nil:
 		x.step(StepRoute, false, "shadowed", "only a foreign route is there: "+routeText(*foreign), ev...)
 	case x.route == nil:
@@ -268,6 +305,9 @@ func routeText(r Route) string {
 		s = "blackhole " + s
 	}
 	for _, h := range r.NextHops {
+		if h.Backup {
+			continue
+		}
 		if h.Gateway.IsValid() {
 			s += " via " + h.Gateway.String()
 		}

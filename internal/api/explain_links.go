@@ -14,7 +14,7 @@ func (x *explainer) tunnelStep() {
 	var names, down []string
 	for _, h := range x.route.NextHops {
 		for _, t := range x.view.Status.Tunnels {
-			if t.Name != h.Interface {
+			if t.Name != h.Interface || h.Backup {
 				continue
 			}
 			names = append(names, fmt.Sprintf("%s up, %s to %s", t.Name, t.Local, t.Remote))
@@ -57,6 +57,8 @@ func (x *explainer) allowedIP() {
 		}
 	}
 	switch {
+	case x.path.Site == "" && x.neighbor != nil && x.neighbor.Kind == "fleet":
+		x.step(StepAllowedIP, true, "", fmt.Sprintf("link %s on %s takes everything", x.peer.Name, x.peer.Interface))
 	case a == nil:
 		x.step(StepAllowedIP, false, first(x.blame(), "allowed-ip-missing"), "peer "+x.peer.Name+" has no allowed IP for it"+why(x.blame()))
 	case !a.InPlace:
@@ -105,13 +107,25 @@ func (x *explainer) neighborStep() {
 	switch {
 	case n == nil:
 		x.skip(StepNeighbor, "not learned by BGP")
+	case n.State == "Established" && x.bfdDown(n):
+		x.step(StepNeighbor, false, "bfd-down", n.Name+" is Established and dead by BFD", "BFD session "+n.BFD, "wgbgp bfd "+n.Name)
 	case n.State == "Established":
-		x.step(StepNeighbor, true, "", fmt.Sprintf("%s (%s, AS %d) Established for %s", n.Name, n.Address, n.ASN, short(n.Since)))
+		var ev []string
+		if n.BFD != "" {
+			ev = append(ev, "BFD session "+n.BFD)
+		}
+		x.step(StepNeighbor, true, "", fmt.Sprintf("%s (%s, AS %d) Established for %s", n.Name, n.Address, n.ASN, short(n.Since)), ev...)
 	case n.State == StatePolicy:
 		x.step(StepNeighbor, false, "policy", n.Name+" is up and exchanges nothing (RFC 8212)", n.Hint)
 	default:
 		x.step(StepNeighbor, false, "bgp-down", join(n.Name+" is in state "+n.State, n.LossReason), n.Error, n.Hint)
 	}
+}
+
+// bfdDown reports whether what is asked about fails because BFD found the
+// neighbor dead, and not only the session.
+func (x *explainer) bfdDown(n *Neighbor) bool {
+	return n.BFD != "" && n.BFD != "Up" && (x.path != nil && x.path.Reason == "bfd-down" || x.health != nil && x.health.Reason == "bfd-down")
 }
 
 // probeStep shows the verdict with the checks under it. A failing check that
@@ -167,6 +181,14 @@ func checkEvidence(c Check) string {
 // announced says who is told, and whether anybody is there to listen.
 func (x *explainer) announced() {
 	to := x.entry.AnnouncedTo
+	if h := find(x.entry.HeldBack, func(h *HeldBack) bool { return h.Reason == "quota" }); h != nil {
+		x.step(StepAnnounced, false, h.Reason, join("not told to group "+h.Group, h.Reason, h.Detail), "announced to "+first(strings.Join(to, ", "), "nobody"))
+		return
+	}
+	if h := find(x.entry.HeldBack, func(h *HeldBack) bool { return h.Reason == "aggregated" }); h != nil && len(to) == 0 {
+		x.step(StepAnnounced, true, h.Reason, fmt.Sprintf("group %s is told the aggregate: %s", h.Group, h.Detail))
+		return
+	}
 	// What comes from the TGW or a router may have nobody behind us to tell.
 	if len(to) == 0 && x.out.Site == "" && (x.entry.Reason == "" || x.entry.Reason == "no-audience") {
 		x.skip(StepAnnounced, "there is no neighbor to tell")
@@ -178,6 +200,9 @@ func (x *explainer) announced() {
 		return
 	}
 	var ev []string
+	for _, h := range x.entry.HeldBack {
+		ev = append(ev, join("not told to group "+h.Group, because(h.Reason, h.Detail)))
+	}
 	listening := 0
 	tgw, tgwListens := false, false
 	for _, name := range to {
@@ -217,7 +242,11 @@ func (x *explainer) finish() {
 		if s.OK {
 			continue
 		}
-		if c := causes[s.Reason]; c != s.Name && broken[c] {
+		c := causes[s.Reason]
+		if s.Reason == "bfd-down" && broken[StepProbe] {
+			c = StepProbe // a site's: its session is evidence about it
+		}
+		if c != s.Name && broken[c] {
 			s.CausedBy = c
 		}
 	}

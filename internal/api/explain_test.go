@@ -56,6 +56,11 @@ func TestExplainNamesTheFirstBrokenLink(t *testing.T) {
 		text  string // part of the verdict
 	}{
 		{"nothing", "10.1.2.3", func(*world) {}, "", "every link"},
+		{"over the link to a gateway", "10.1.2.3", func(w *world) {
+			w.rib("10.1.0.0/16").Paths[0].Site = ""
+			w.neighbor("paris").Kind = "fleet"
+			w.peer("paris").AllowedIPs = nil
+		}, "", "every link"},
 		{"unknown prefix", "192.0.2.1", func(*world) {}, api.StepRIB, "no neighbor has sent it"},
 		{"refused by policy", "192.0.2.1", func(w *world) {
 			w.Refused = []api.RefusedPath{{Neighbor: "paris", Rejected: api.Rejected{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Reason: "not-allowed"}}}
@@ -71,6 +76,28 @@ func TestExplainNamesTheFirstBrokenLink(t *testing.T) {
 			}
 			w.rib("10.1.0.0/16").AnnouncedTo = append(w.rib("10.1.0.0/16").AnnouncedTo, "paris")
 		}, api.StepAnnounced, "TGW"},
+		{"aggregate", "10.0.0.0/8", func(*world) {}, "", "every link"},
+		{"hole of an aggregate", "10.99.1.2", func(*world) {}, api.StepRoute, "10.99.1.2 is in a part of the aggregate that nobody here has: dropped by blackhole 10.0.0.0/8"},
+		{"aggregate without its blackhole", "10.0.0.0/8", func(w *world) { w.route("10.0.0.0/8").Status = api.RoutePending }, api.StepRoute, "pending"},
+		{"aggregate without contributors", "10.0.0.0/8", func(w *world) {
+			e := w.rib("10.0.0.0/8")
+			e.AnnouncedTo, e.Rank, e.Reason, e.Detail = nil, "", "aggregate-empty", "0 of 1 contributors"
+		}, api.StepAnnounced, "aggregate-empty: 0 of 1 contributors"},
+		{"an aggregate stands for it", "10.1.2.3", func(w *world) {
+			e := w.rib("10.1.0.0/16")
+			e.AnnouncedTo, e.Rank, e.Reason = nil, "", "aggregated"
+			e.HeldBack = []api.HeldBack{{Group: "tgw-a", Reason: "aggregated", Detail: "in 10.0.0.0/8"}}
+		}, "", "every link"},
+		{"held back by the quota", "10.1.2.3", func(w *world) {
+			e := w.rib("10.1.0.0/16")
+			e.AnnouncedTo = []string{"paris"}
+			e.HeldBack = []api.HeldBack{{Group: "tgw-a", Reason: "quota", Detail: "group tgw-a is told 1000 prefixes at most"}}
+		}, api.StepAnnounced, "not told to group tgw-a: quota"},
+		{"blackhole on request", "10.1.2.3", func(w *world) {
+			w.withheld("10.1.0.0/16", "community")
+			p := &w.rib("10.1.0.0/16").Paths[0]
+			p.Best, p.Usable, p.Blackhole, p.Reason, p.Asked = true, true, true, "", "BLACKHOLE: dropped here"
+		}, api.StepRoute, "dropped here, as neighbor paris asks"},
 		{"other length", "10.1.0.0/17", func(*world) {}, api.StepRIB, "no neighbor has sent it"},
 		{"route missing", "10.1.2.3", func(w *world) { w.Routes = nil }, api.StepRoute, "no unicast route"},
 		{"route failed", "10.1.2.3", func(w *world) {
@@ -118,7 +145,7 @@ func TestExplainNamesTheFirstBrokenLink(t *testing.T) {
 		}, api.StepProbe, "probe-failed"},
 		{"probe of the prefix alone", "10.1.2.3", func(w *world) {
 			w.withheld("10.1.0.0/16", "probe-failed")
-			w.health("paris").Checks[1].Up = false
+			w.health("paris").Checks[2].Up = false
 		}, api.StepProbe, "check lan fails"},
 		{"hold-down", "10.1.2.3", func(w *world) {
 			w.withheld("10.1.0.0/16", "hold-down")
@@ -232,8 +259,8 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		{"foreign allowed IP", func(w *world) { w.Peers[0].AllowedIPs[1].Source = api.SourceForeign }, "warning peer paris foreign"},
 		{"allowed IP pending", func(w *world) { w.Peers[0].AllowedIPs[1].InPlace = false }, "warning peer paris allowed-ip-pending"},
 		{"peer failed", func(w *world) { w.Peers[0].Error = "no such device" }, "error peer paris peer-failed"},
-		{"route failed", func(w *world) { w.Routes[0].Status = api.RouteFailed }, "error route 10.1.0.0/16 route-failed"},
-		{"route shadowed", func(w *world) { w.Routes[0].Status = api.RouteShadowed }, "error route 10.1.0.0/16 shadowed"},
+		{"route failed", func(w *world) { w.route("10.1.0.0/16").Status = api.RouteFailed }, "error route 10.1.0.0/16 route-failed"},
+		{"route shadowed", func(w *world) { w.route("10.1.0.0/16").Status = api.RouteShadowed }, "error route 10.1.0.0/16 shadowed"},
 	} {
 		w := healthy()
 		tt.edit(w)

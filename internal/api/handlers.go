@@ -10,6 +10,9 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
+	"strings"
+	"time"
+	"unicode"
 
 	"github.com/wgbgp/wgbgp/internal/version"
 )
@@ -27,13 +30,24 @@ var endpoints = map[string]endpoint{
 	"/v1/sites":             {http.MethodGet, getSites},
 	"/v1/sites/enable":      {http.MethodPost, setSite(false)},
 	"/v1/sites/disable":     {http.MethodPost, setSite(true)},
+	"/v1/aws/routes":        {http.MethodGet, getAWSRoutes},
+	"/v1/aws/front":         {http.MethodGet, getAWSFront},
+	"/v1/ha":                {http.MethodGet, getHA},
+	"/v1/ha/steer":          {http.MethodPost, steer},
+	"/v1/drain":             {http.MethodPost, drain},
+	"/v1/undrain":           {http.MethodPost, undrain},
+	"/v1/restart":           {http.MethodPost, restart},
+	"/v1/restart/cost":      {http.MethodGet, getRestartCost},
 	"/v1/neighbors":         {http.MethodGet, getNeighbors},
+	"/v1/bfd":               {http.MethodGet, getBFD},
+	"/v1/tgw/peers":         {http.MethodGet, getDiscovery},
 	"/v1/neighbors/adj-in":  {http.MethodGet, getAdjIn},
 	"/v1/neighbors/adj-out": {http.MethodGet, getAdjOut},
 	"/v1/neighbors/reset":   {http.MethodPost, resetNeighbor},
 	"/v1/rib":               {http.MethodGet, getRIB},
 	"/v1/routes":            {http.MethodGet, getRoutes},
 	"/v1/health":            {http.MethodGet, getHealth},
+	"/v1/mtu":               {http.MethodGet, getMTU},
 	"/v1/explain":           {http.MethodGet, getExplain},
 	"/v1/check":             {http.MethodGet, getCheck},
 	"/v1/config":            {http.MethodGet, getConfig},
@@ -155,6 +169,17 @@ func getSites(s *Server, r *http.Request, _ order) (any, error) {
 func getNeighbors(s *Server, r *http.Request, _ order) (any, error) {
 	l, err := s.neighbors(r, r.URL.Query().Get("name"))
 	return NeighborList{Schema, l}, err
+}
+
+func getBFD(s *Server, r *http.Request, _ order) (any, error) {
+	all, err := s.backend.BFD(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	l, err := pick("BFD session", r.URL.Query().Get("name"), all, func(v BFD, n string) bool {
+		return v.Name == n || v.Address.IsValid() && v.Address.String() == n
+	})
+	return BFDList{Schema, l}, err
 }
 
 func (s *Server) neighbors(r *http.Request, name string) ([]Neighbor, error) {
@@ -295,12 +320,99 @@ func setSite(disabled bool) func(*Server, *http.Request, order) (any, error) {
 		if _, err := pick("site", cmpName(o.Name), all, func(v Site, n string) bool { return v.Name == n }); err != nil {
 			return nil, err
 		}
-		if err := s.backend.SetSite(r.Context(), o.Name, disabled); err != nil {
+		if err := s.backend.SetSite(r.Context(), o.Name, disabled, o.Keep); err != nil {
 			return nil, err
 		}
 		s.record(r, Event{Kind: EventOperator, Site: o.Name, Reason: verb})
 		return Done{Schema, true, fmt.Sprintf("site %s: %sd", o.Name, verb)}, nil
 	}
+}
+
+func getAWSRoutes(s *Server, r *http.Request, _ order) (any, error) {
+	return s.backend.AWSRoutes(r.Context())
+}
+
+func getAWSFront(s *Server, r *http.Request, _ order) (any, error) {
+	return s.backend.AWSFront(r.Context())
+}
+
+func getHA(s *Server, r *http.Request, _ order) (any, error) {
+	all, err := s.backend.HA(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	all.Schema = Schema
+	all.Sites, err = pick("site", r.URL.Query().Get("name"), all.Sites, func(v HASite, n string) bool { return v.Site == n })
+	return all, err
+}
+
+func steer(s *Server, r *http.Request, o order) (any, error) {
+	switch o.Order {
+	case OrderFailover, OrderFailback, OrderTakeover:
+	default:
+		return nil, Usagef("want failover, failback or takeover")
+	}
+	all, err := s.backend.HA(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := pick("site", o.Name, all.Sites, func(v HASite, n string) bool { return v.Site == n }); err != nil {
+		return nil, err
+	}
+	if o.Name == "" && o.Order == OrderTakeover {
+		return nil, Usagef("takeover: which site?")
+	}
+	if err := s.backend.Steer(r.Context(), Steer{Site: o.Name, Order: o.Order, By: caller(r.Context()), Keep: o.Keep}); err != nil {
+		return nil, err
+	}
+	s.record(r, Event{Kind: EventOperator, Site: o.Name, Reason: o.Order})
+	what := "all sites"
+	if o.Name != "" {
+		what = "site " + o.Name
+	}
+	return Done{Schema, true, fmt.Sprintf("%s: %s", what, o.Order)}, nil
+}
+
+// maxReason bounds what an operator may have to say, in bytes.
+const maxReason = 200
+
+func drain(s *Server, r *http.Request, o order) (any, error) {
+	if len(o.Reason) > maxReason || strings.ContainsFunc(o.Reason, unicode.IsControl) {
+		return nil, Usagef("drain: want a reason of one line and at most %d bytes", maxReason)
+	}
+	d := Drain{Reason: o.Reason, Keep: o.Keep, By: caller(r.Context()), Since: At(time.Now(), time.Now())}
+	if err := s.backend.Drain(r.Context(), d); err != nil {
+		return nil, err
+	}
+	s.record(r, Event{Kind: EventOperator, Reason: "drain"})
+	return Done{Schema, true, "drain: begun"}, nil
+}
+
+func undrain(s *Server, r *http.Request, _ order) (any, error) {
+	if err := s.backend.Undrain(r.Context()); err != nil {
+		return nil, err
+	}
+	s.record(r, Event{Kind: EventOperator, Reason: "undrain"})
+	return Done{Schema, true, "undrain: announcing again"}, nil
+}
+
+func getRestartCost(s *Server, r *http.Request, _ order) (any, error) {
+	return s.backend.RestartCost(r.Context())
+}
+
+func restart(s *Server, r *http.Request, o order) (any, error) {
+	cost, err := s.backend.RestartCost(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	if cost.Refused != "" && !o.Force {
+		return nil, Refused("restart: %s", cost.Refused).WithHint("wgbgp restart --check shows more, --force does it")
+	}
+	if err := s.backend.Restart(r.Context()); err != nil {
+		return nil, err
+	}
+	s.record(r, Event{Kind: EventOperator, Reason: "restart"})
+	return Done{Schema, true, "restart: begun"}, nil
 }
 
 func resetNeighbor(s *Server, r *http.Request, o order) (any, error) {

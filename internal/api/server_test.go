@@ -139,7 +139,7 @@ func TestEmptyGatewayHasNoNullArrays(t *testing.T) {
 		RIB: []api.RIBEntry{{Paths: make(api.List[api.RIBPath], 1)}}, Routes: make([]api.Route, 1), Health: []api.Health{{Checks: make(api.List[api.Check], 1)}},
 	}}
 	for _, path := range []string{
-		"status", "peers", "sites", "neighbors", "rib", "routes", "health", "config", "explain?q=10.0.0.1", "check", "version",
+		"status", "peers", "sites", "neighbors", "rib", "routes", "health", "ha", "aws/routes", "aws/front", "config", "explain?q=10.0.0.1", "check", "version",
 	} {
 		for _, b := range []api.Backend{b, &apitest.Backend{}} {
 			w := httptest.NewRecorder()
@@ -203,7 +203,7 @@ func TestOrdersAreRecordedWithTheirGiver(t *testing.T) {
 	c := client(t, path)
 	sub := b.Events().Subscribe("", 0)
 	defer sub.Close()
-	if _, err := c.SetSite(t.Context(), "lyon", true); err != nil {
+	if _, err := c.SetSite(t.Context(), "lyon", true, true); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.ResetNeighbor(t.Context(), "169.254.6.2"); err != nil {

@@ -72,15 +72,30 @@ type Status struct {
 	Started  Stamp         `json:"started,omitzero"`
 	Gen      uint64        `json:"generation"` // of the latest plan
 	Draining bool          `json:"draining"`
+	Drain    *Drain        `json:"drain,omitempty"` // by an operator's order
 	Sites    SiteCounts    `json:"sites"`
 	Sessions SessionCounts `json:"sessions"`
 	Prefixes PrefixCounts  `json:"prefixes"`
 	Config   ConfigStatus  `json:"config"`
 	Edges    List[Edge]    `json:"edges"`
 	Tunnels  List[Tunnel]  `json:"tunnels"`
+	Quotas   List[Quota]   `json:"quotas"`
 	Alarms   List[Alarm]   `json:"alarms"`
 	Sysctls  List[Sysctl]  `json:"sysctl_problems"`
+	AWS      AWSRequests   `json:"aws"`
 }
+
+// Drain is an operator's order to leave the paths of others.
+type Drain struct {
+	Reason string `json:"reason"`
+	By     string `json:"by"` // who gave it, as far as the socket tells
+	Since  Stamp  `json:"since,omitzero"`
+	Phase  string `json:"phase"` // the last one is "drained"
+	Keep   bool   `json:"keep"`  // it outlives a restart of the daemon
+}
+
+// Drained is the last phase of a drain.
+const Drained = "drained"
 
 // SiteCounts counts sites by verdict; Disabled ones are counted only there.
 type SiteCounts struct {
@@ -124,6 +139,15 @@ type Edge struct {
 	Error string `json:"error"`
 	// Counters are of the edge that writes routes; absent for the others.
 	Counters *RouteCounters `json:"counters,omitempty"`
+	// Greetings are of the edge that greets; absent for the others.
+	Greetings *Greetings `json:"greetings,omitempty"`
+}
+
+// Greetings count the handshakes that were begun with peers of another host of the
+// fleet, by why.
+type Greetings struct {
+	Takeover uint64 `json:"takeover"` // that host is believed dead
+	Sighted  uint64 `json:"sighted"`  // their packets arrive here
 }
 
 // RouteCounters count what the daemon did to the kernel's routes, rules and
@@ -150,11 +174,22 @@ type Tunnel struct {
 	Error   string     `json:"error"`
 }
 
+// Quota is how far the limit of announced prefixes of a neighbor group is used.
+type Quota struct {
+	Group     string `json:"group"`
+	Limit     int    `json:"limit"`
+	Wanted    int    `json:"wanted"`    // would be announced without the limit
+	Announced int    `json:"announced"` // the others are held back
+}
+
 // Alarm is a condition somebody should look at.
 type Alarm struct {
-	Name  string `json:"name"` // stable word, e.g. "prefix-quota"
-	Text  string `json:"text"`
-	Since Stamp  `json:"since,omitzero"`
+	Name     string `json:"name"`     // stable word, e.g. "prefix-quota"
+	Severity string `json:"severity"` // as of a Problem; empty: error
+	Object   string `json:"object"`   // such as "group tgw-a"
+	Text     string `json:"text"`
+	Cure     string `json:"cure"`
+	Since    Stamp  `json:"since,omitzero"`
 }
 
 // Sysctl is a kernel setting that forwarding needs and that is wrong.
@@ -199,6 +234,16 @@ type Peer struct {
 	PrefixesOut      int             `json:"prefixes_out"` // announced to the site
 	AllowedIPs       List[AllowedIP] `json:"allowed_ips"`
 	Error            string          `json:"error"` // the peer could not be set
+	// Elsewhere is where another host of the fleet heard it, the one that did last.
+	Elsewhere *Elsewhere `json:"elsewhere,omitempty"`
+}
+
+// Elsewhere is where another host of the fleet heard a peer.
+type Elsewhere struct {
+	Host     string `json:"host"`
+	Endpoint string `json:"endpoint"`
+	Heard    Stamp  `json:"heard"`
+	Greeting string `json:"greeting"` // why it is greeted by this host now: "takeover", "sighted"; empty: it is not
 }
 
 // Sources of an allowed IP or of a site's prefix.
@@ -206,6 +251,7 @@ const (
 	SourceConfigured = "configured"
 	SourceLearned    = "learned"
 	SourceForeign    = "foreign"
+	SourceAggregate  = "aggregate" // of a path in the RIB: made here from what lies inside
 )
 
 // AllowedIP is one line of the ledger of a peer.
@@ -240,7 +286,7 @@ type SitePrefix struct {
 	Source    string       `json:"source"`
 	Announced bool         `json:"announced"`
 	Rank      string       `json:"rank"`   // when announced
-	Reason    string       `json:"reason"` // when withheld
+	Reason    string       `json:"reason"` // when withheld from all, or from a group that Detail names
 	Detail    string       `json:"detail"`
 }
 
@@ -255,6 +301,9 @@ type Neighbor struct {
 	Group            string       `json:"group"`
 	Site             string       `json:"site"`
 	Address          netip.Addr   `json:"address"`
+	Range            netip.Prefix `json:"range,omitzero"`         // of one that accepts whoever dials from there; else zero
+	MaxSessions      uint32       `json:"max_sessions,omitempty"` // with Range
+	Dynamic          string       `json:"dynamic,omitempty"`      // the neighbor whose range it came from
 	LocalAddress     netip.Addr   `json:"local_address"`
 	RouterID         netip.Addr   `json:"router_id"`
 	ASN              uint32       `json:"asn"`
@@ -268,7 +317,8 @@ type Neighbor struct {
 	KeepaliveSeconds int          `json:"keepalive_seconds"`
 	EndOfRIB4        bool         `json:"end_of_rib_ipv4"`
 	EndOfRIB6        bool         `json:"end_of_rib_ipv6"`
-	MaxPrefixes      uint32       `json:"max_prefixes"` // per family, 0: no limit
+	MaxPrefixes      uint32       `json:"max_prefixes"`   // per family, 0: no limit
+	AnnounceLimit    uint32       `json:"announce_limit"` // 0: no limit
 	Received         uint32       `json:"received"`
 	Accepted         uint32       `json:"accepted"`
 	Counted          uint32       `json:"counted"` // toward max_prefixes: not our own routes sent back
@@ -277,6 +327,17 @@ type Neighbor struct {
 	MessagesIn       uint64       `json:"messages_in"`
 	MessagesOut      uint64       `json:"messages_out"`
 	UpdatesOut       uint64       `json:"updates_out"`
+	Refused          Refusals     `json:"refused_segments"`
 	BFD              string       `json:"bfd"`   // session state, empty: not in use
 	Error            string       `json:"error"` // the neighbor could not be configured
+	Origin           Origin       `json:"origin"`
+}
+
+// Refusals counts TCP segments that the kernel of the host dropped while the
+// session is down (RFC 2385, RFC 5082). Sessions share the counters.
+type Refusals struct {
+	MD5Wrong      uint64 `json:"md5_wrong"`      // another password
+	MD5Missing    uint64 `json:"md5_missing"`    // not signed, but expected to be
+	MD5Unexpected uint64 `json:"md5_unexpected"` // signed, without a password here
+	LowTTL        uint64 `json:"low_ttl"`        // TTL security
 }

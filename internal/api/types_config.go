@@ -13,12 +13,14 @@ const (
 	EventDown     = "down"     // a site
 	EventVerdict  = "verdict"  // any other change of a site's verdict
 	EventSession  = "session"  // a BGP session
+	EventBFD      = "bfd"      // a BFD session
 	EventReject   = "reject"   // a path that import policy refused
 	EventRoute    = "route"    // a kernel route
 	EventTunnel   = "tunnel"   // a GRE tunnel
 	EventConfig   = "config"   // a reload, successful or not
 	EventOperator = "operator" // an order given through this API
 	EventAlarm    = "alarm"
+	EventAWS      = "aws"    // a route table, target group or record was written, or AWS can not be asked
 	EventEdge     = "edge"   // an edge failed or recovered
 	EventLost     = "lost"   // events were lost between the previous one and this
 	EventSystem   = "system" // start, stop
@@ -27,8 +29,8 @@ const (
 // EventKinds lists the kinds in the order of the documentation.
 func EventKinds() []string {
 	return []string{
-		EventAnnounce, EventWithdraw, EventUp, EventDown, EventVerdict, EventSession, EventReject, EventRoute, EventTunnel,
-		EventConfig, EventOperator, EventAlarm, EventEdge, EventLost, EventSystem,
+		EventAnnounce, EventWithdraw, EventUp, EventDown, EventVerdict, EventSession, EventBFD, EventReject, EventRoute, EventTunnel,
+		EventConfig, EventOperator, EventAlarm, EventAWS, EventEdge, EventLost, EventSystem,
 	}
 }
 

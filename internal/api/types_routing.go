@@ -16,7 +16,8 @@ type Attrs struct {
 type Path struct {
 	Prefix   netip.Prefix `json:"prefix"`
 	NextHop  netip.Addr   `json:"next_hop"`
-	Neighbor string       `json:"neighbor"` // received from, or sent to; empty: our own
+	Neighbor string       `json:"neighbor"`          // received from, or sent to; empty: our own
+	PathID   uint32       `json:"path_id,omitempty"` // path identifier (RFC 7911)
 	Attrs    Attrs        `json:"attributes"`
 	Since    Stamp        `json:"since,omitzero"`
 	Stale    bool         `json:"stale"` // kept under graceful restart
@@ -25,6 +26,7 @@ type Path struct {
 // Rejected is a path that import policy refused.
 type Rejected struct {
 	Prefix netip.Prefix `json:"prefix"`
+	PathID uint32       `json:"path_id,omitempty"` // path identifier (RFC 7911)
 	Reason string       `json:"reason"`
 }
 
@@ -55,24 +57,39 @@ type RIBEntry struct {
 	Paths  List[RIBPath] `json:"paths"` // best first
 	// AnnouncedTo lists neighbor names that are told, sorted.
 	AnnouncedTo List[string] `json:"announced_to"`
-	Rank        string       `json:"rank"`   // how strongly, when announced
-	Reason      string       `json:"reason"` // why it is not announced
-	Detail      string       `json:"detail"`
+	// HeldBack lists the groups that are not told although others are, or would be.
+	HeldBack List[HeldBack] `json:"held_back"`
+	Rank     string         `json:"rank"`   // how strongly, when announced
+	Reason   string         `json:"reason"` // why it is not announced
+	Detail   string         `json:"detail"`
+}
+
+// HeldBack says why one neighbor group is not told a prefix.
+type HeldBack struct {
+	Group  string `json:"group"`
+	Reason string `json:"reason"`
+	Detail string `json:"detail"`
 }
 
 // RIBPath is one candidate for a prefix.
 type RIBPath struct {
-	Source   string     `json:"source"` // SourceConfigured, SourceLearned
-	Site     string     `json:"site"`
-	Neighbor string     `json:"neighbor"`
-	NextHop  netip.Addr `json:"next_hop"`
-	Best     bool       `json:"best"`
-	Usable   bool       `json:"usable"` // a path that is not may never be best
-	Reason   string     `json:"reason"` // why best, why not, or why not usable
-	Detail   string     `json:"detail"`
-	Attrs    Attrs      `json:"attributes"`
-	Since    Stamp      `json:"since,omitzero"`
-	Stale    bool       `json:"stale"`
+	Source    string     `json:"source"` // SourceConfigured, SourceLearned, SourceAggregate
+	Site      string     `json:"site"`
+	Neighbor  string     `json:"neighbor"`
+	NextHop   netip.Addr `json:"next_hop"`
+	Best      bool       `json:"best"`
+	Usable    bool       `json:"usable"`    // a path that is not may never be best
+	Reason    string     `json:"reason"`    // why best, why not, or why not usable
+	Asked     string     `json:"asked"`     // what its communities ask for and get
+	Blackhole bool       `json:"blackhole"` // its packets are dropped here, as its neighbor asked (RFC 7999)
+	Detail    string     `json:"detail"`
+	// DecidedBy is the step of path selection by which the best path was preferred
+	// (ha.Step, RFC 4271 section 9.1.2); empty for the best and its equals.
+	DecidedBy string `json:"decided_by"`
+	PathID    uint32 `json:"path_id,omitempty"` // path identifier (RFC 7911)
+	Attrs     Attrs  `json:"attributes"`
+	Since     Stamp  `json:"since,omitzero"`
+	Stale     bool   `json:"stale"`
 }
 
 // Route statuses.
@@ -111,6 +128,8 @@ type NextHop struct {
 	Interface string     `json:"interface"`
 	Weight    uint8      `json:"weight"`
 	Site      string     `json:"site"` // the peer behind the interface, if one
+	// Backup: used when all others that are not backups are lost.
+	Backup bool `json:"backup"`
 }
 
 // Health is the judgement of one site with its evidence.
@@ -122,13 +141,16 @@ type Health struct {
 	Detail          string      `json:"detail"`
 	Rule            string      `json:"rule"`                   // "any", "all", or its name
 	HoldDownSeconds float64     `json:"hold_down_left_seconds"` // 0: trusted
+	Flaps           uint64      `json:"flaps"`                  // failures since the site is known, with damping
+	Penalty         float64     `json:"penalty"`                // of damping, as decayed
+	ReuseSeconds    float64     `json:"reuse_in_seconds"`       // until it is no longer damped, if it stays well; 0: it is not
 	Checks          List[Check] `json:"checks"`
 }
 
 // Check is one piece of evidence.
 type Check struct {
 	Name            string             `json:"name"`
-	Kind            string             `json:"kind"`   // "heartbeat", "handshake", "probe", "bgp"
+	Kind            string             `json:"kind"`   // "heartbeat", "handshake", "probe", "bgp", "bfd"
 	Method          string             `json:"method"` // of a probe: "icmp", "tcp"
 	Target          string             `json:"target"`
 	IntervalSeconds float64            `json:"interval_seconds"`

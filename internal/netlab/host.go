@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -22,8 +23,16 @@ type Host struct {
 	name string
 	net  *os.File // the network namespace, kept alive by being open
 	mnt  *os.File // the mount namespace, nil: shared with the lab
+	uts  *os.File // host name and process IDs; nil: shared with the lab
+	pid  *os.File
 	lab  *Lab
 	dir  string
+
+	adopted bool // namespaces of somebody else, without a name in /run/netns
+
+	// Env is what programs started on the host have in their environment besides
+	// that of this process ("KEY=value").
+	Env []string
 }
 
 // NewHost makes a host that belongs to no lab. With ownRun it gets a /run of
@@ -42,12 +51,12 @@ func NewHost(name string, ownRun bool) (*Host, error) {
 			if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 				return fmt.Errorf("make mounts private: %w", err)
 			}
-			if err := privateRun(); err != nil {
+			if err := PrivateRun(); err != nil {
 				return err
 			}
 		}
-		noAddressDetection()
-		if err := loUp(); err != nil {
+		NoAddressDetection()
+		if err := LoUp(); err != nil {
 			return err
 		}
 		var err error
@@ -68,12 +77,12 @@ func NewHost(name string, ownRun bool) (*Host, error) {
 	return h, nil
 }
 
-// noAddressDetection makes IPv6 link-local addresses usable at once. Without it
+// NoAddressDetection makes IPv6 link-local addresses usable at once. Without it
 // a router sends no neighbor solicitations for its first second or two, because
 // their source is still tentative (RFC 4862 section 5.4). On a lab's links
 // nobody else can have the address. Where /proc/sys is read-only it only takes
 // longer.
-func noAddressDetection() {
+func NoAddressDetection() {
 	for _, which := range []string{"all", "default"} {
 		_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+which+"/accept_dad", []byte("0"), 0)
 	}
@@ -92,10 +101,12 @@ func (h *Host) giveName() error {
 
 func (h *Host) close() error {
 	var errs []error
-	if err := unix.Unmount("/run/netns/"+h.name, unix.MNT_DETACH); err == nil {
-		errs = append(errs, os.Remove("/run/netns/"+h.name))
+	if !h.adopted {
+		if err := unix.Unmount("/run/netns/"+h.name, unix.MNT_DETACH); err == nil {
+			errs = append(errs, os.Remove("/run/netns/"+h.name))
+		}
 	}
-	for _, f := range []*os.File{h.net, h.mnt} {
+	for _, f := range []*os.File{h.net, h.mnt, h.uts, h.pid} {
 		if f != nil {
 			errs = append(errs, f.Close())
 		}
@@ -129,7 +140,7 @@ func (h *Host) netns() (*os.File, error) {
 	if h == nil {
 		return os.Open("/proc/thread-self/ns/net")
 	}
-	return os.Open("/run/netns/" + h.name)
+	return os.Open(fmt.Sprintf("/proc/self/fd/%d", h.net.Fd()))
 }
 
 // Netlink calls fn with a netlink handle of the host.
@@ -168,6 +179,16 @@ func (h *Host) enter() error {
 			return err
 		}
 		if err := unix.Setns(int(h.mnt.Fd()), unix.CLONE_NEWNS); err != nil {
+			return err
+		}
+	}
+	if h.uts != nil {
+		if err := unix.Setns(int(h.uts.Fd()), unix.CLONE_NEWUTS); err != nil {
+			return err
+		}
+	}
+	if h.pid != nil { // concerns children only (pid_namespaces(7))
+		if err := unix.Setns(int(h.pid.Fd()), unix.CLONE_NEWPID); err != nil {
 			return err
 		}
 	}
@@ -216,13 +237,33 @@ func (h *Host) Output(args ...string) (stdout, stderr string, code int, err erro
 
 func (h *Host) output(args []string) (stdout, stderr string, err error) {
 	var out, errs bytes.Buffer
-	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err = h.Do(cmd.Start)
+	cmd, err := h.start(args, nil, func(c *exec.Cmd) { c.Stdout, c.Stderr = &out, &errs })
 	if err == nil {
 		err = cmd.Wait()
 	}
 	return out.String(), errs.String(), err
+}
+
+// start starts a program on the host, found in the host's mounts.
+func (h *Host) start(args, env []string, prepare func(*exec.Cmd)) (*exec.Cmd, error) {
+	if h != nil {
+		env = slices.Concat(h.Env, env)
+	}
+	var cmd *exec.Cmd
+	err := h.Do(func() error {
+		path, err := findProgram(args[0], env)
+		if err != nil {
+			return err
+		}
+		cmd = exec.Command(path, args[1:]...)
+		cmd.Args[0] = args[0]
+		if len(env) > 0 {
+			cmd.Env = append(os.Environ(), env...)
+		}
+		prepare(cmd)
+		return cmd.Start()
+	})
+	return cmd, err
 }
 
 // Sysctl sets kernel settings of the host's network namespace, each given as

@@ -60,16 +60,16 @@ func Setup() error {
 			return fmt.Errorf("mount /proc of the process ID namespace: %w", err)
 		}
 	}
-	if err := privateRun(); err != nil {
+	if err := PrivateRun(); err != nil {
 		return err
 	}
-	noAddressDetection()
-	return loUp()
+	NoAddressDetection()
+	return LoUp()
 }
 
-// privateRun mounts a fresh /run and the /sys that belongs to this thread's
+// PrivateRun mounts a fresh /run and the /sys that belongs to this thread's
 // network namespace.
-func privateRun() error {
+func PrivateRun() error {
 	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"); err != nil {
 		return fmt.Errorf("mount private /run: %w", err)
 	}
@@ -87,7 +87,7 @@ func privateRun() error {
 	return nil
 }
 
-func loUp() error {
+func LoUp() error {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		return fmt.Errorf("find lo: %w", err)

@@ -35,12 +35,12 @@ func (h *Host) StartEnv(name string, env []string, args ...string) (*Process, er
 		return nil, err
 	}
 	defer func() { _ = log.Close() }()
-	p.cmd = exec.Command(args[0], args[1:]...)
-	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.Env = append(os.Environ(), env...)
-	// A process group of its own: Ctrl-C in the terminal is for the lab alone.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := h.Do(p.cmd.Start); err != nil {
+	p.cmd, err = h.start(args, env, func(c *exec.Cmd) {
+		c.Stdout, c.Stderr = log, log
+		// A process group of its own: Ctrl-C in the terminal is for the lab alone.
+		c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	})
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.Name, err)
 	}
 	go func() {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/wgbgp/wgbgp/internal/netlab"
 )
@@ -54,9 +55,15 @@ func Isolate(t testing.TB) bool {
 	if os.Getenv(DeferEnv) != "" {
 		t.Skip(DeferReason)
 	}
-	args := []string{"-test.run=^" + t.Name() + "$", "-test.v", "-test.timeout=9m"}
+	limit := "-test.timeout=9m"
+	if d, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
+		if end, set := d.Deadline(); set { // a minute less, so that the inner process says where it hangs
+			limit = "-test.timeout=" + max(9*time.Minute, time.Until(end)-time.Minute).String()
+		}
+	}
+	args := []string{"-test.run=^" + t.Name() + "$", "-test.v", limit}
 	if _, ok := t.(*testing.B); ok {
-		args = []string{"-test.run=^$", "-test.bench=^" + t.Name() + "$", "-test.v", "-test.timeout=9m", "-test.benchtime=" + benchtime()}
+		args = []string{"-test.run=^$", "-test.bench=^" + t.Name() + "$", "-test.v", limit, "-test.benchtime=" + benchtime()}
 	}
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Env = append(os.Environ(), childEnv+"="+t.Name())

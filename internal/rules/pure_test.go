@@ -9,7 +9,7 @@ import (
 
 // pure packages decide; they reach the outside through nothing but arguments
 // and results. Their same inputs give the same outputs.
-var pure = []string{"bgp", "wg", "tgwconnect", "ha"}
+var pure = []string{"bgp", "wg", "tgwconnect", "tgwconnect/doctor", "ha"}
 
 // pureImports is all that the pure packages may import from outside of this
 // module. None of it can open, send, wait or remember.

@@ -1,7 +1,7 @@
 // Package secret opens secrets by reference, so that no key ever stands in a
 // configuration file. A reference is "scheme:name"; the schemes of Default are
-// file, credential and env, and Register adds more (a cloud's secret store, for
-// example) without a change here.
+// file, credential and env; those of stores elsewhere (aws-sm, ssm, vault) are
+// known by form only, until the daemon registers a Remote for each.
 //
 // Nothing in this package prints a secret: Value redacts itself in every
 // formatter, and no error repeats the text of a reference that does not parse,
@@ -9,11 +9,14 @@
 package secret
 
 import (
+	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 )
 
 const redacted = "[redacted]"
@@ -71,13 +74,20 @@ var (
 	ErrNotHere = errors.New("not in this environment")
 )
 
-// ParseRef reads "scheme:name". Its errors never repeat the input.
+// ParseRef reads "scheme:name". Its errors never repeat the input, and a key with a
+// scheme in front is none: messages repeat the names of references.
 func ParseRef(s string) (Ref, error) {
 	scheme, name, ok := strings.Cut(s, ":")
-	if !ok || name == "" || !isScheme(scheme) {
+	if !ok || name == "" || !isScheme(scheme) || isKey(name) {
 		return Ref{}, ErrLiteral
 	}
 	return Ref{scheme, name}, nil
+}
+
+// isKey says that a text is a key of WireGuard: 32 bytes in base64.
+func isKey(s string) bool {
+	b, err := base64.StdEncoding.DecodeString(s)
+	return err == nil && len(b) == 32
 }
 
 // isScheme follows RFC 3986 section 3.1 in lower case. Base64 has no colon, so
@@ -105,12 +115,23 @@ type Source interface {
 // Resolver is the registry of schemes. It is set up once and then only read.
 type Resolver struct{ sources map[string]Source }
 
-// Default knows file, credential and env, in the environment of this process.
+// Schemes of stores elsewhere.
+const (
+	SchemeAWS   = "aws-sm" // AWS Secrets Manager: aws-sm:NAME-or-ARN#FIELD
+	SchemeSSM   = "ssm"    // SSM Parameter Store, SecureString: ssm:/PATH
+	SchemeVault = "vault"  // Vault or OpenBao, KV v2: vault:MOUNT/PATH#FIELD
+)
+
+// Default knows file, credential and env, in the environment of this process, and
+// the form of the others.
 func Default() *Resolver {
 	r := &Resolver{}
 	r.Register("file", File{})
 	r.Register("credential", Credential{})
 	r.Register("env", Env{})
+	r.Register(SchemeAWS, elsewhere{scheme: SchemeAWS})
+	r.Register(SchemeSSM, elsewhere{scheme: SchemeSSM})
+	r.Register(SchemeVault, elsewhere{scheme: SchemeVault, needField: true})
 	return r
 }
 
@@ -148,6 +169,40 @@ func (r *Resolver) Check(ref Ref) (warnings []string, err error) {
 		return nil, err
 	}
 	return s.Check(ref.Name)
+}
+
+// IsRemote reports whether the secrets of a scheme are kept elsewhere, so that
+// only asking tells whether they are there.
+func (r *Resolver) IsRemote(scheme string) bool {
+	switch r.sources[scheme].(type) {
+	case *Remote, elsewhere:
+		return true
+	}
+	return false
+}
+
+// Prefetch asks the stores elsewhere for everything named, so that the Opens that
+// follow cost nothing. All stores are asked at the same time.
+func (r *Resolver) Prefetch(ctx context.Context, refs []Ref) {
+	names := map[*Remote][]string{}
+	for _, ref := range refs {
+		if s, ok := r.sources[ref.Scheme].(*Remote); ok {
+			names[s] = append(names[s], ref.Name)
+		}
+	}
+	var wg sync.WaitGroup
+	for s, n := range names {
+		wg.Go(func() { s.settle(); s.Prefetch(ctx, n) })
+	}
+	wg.Wait()
+}
+
+// Trouble is why the value of a reference is an old one; nil: it is not.
+func (r *Resolver) Trouble(ref Ref) error {
+	if s, ok := r.sources[ref.Scheme].(*Remote); ok {
+		return s.Trouble(ref.Name)
+	}
+	return nil
 }
 
 // Open reads the secret, without the newline that ends most key files.

@@ -49,7 +49,7 @@ func TestParseRef(t *testing.T) {
 			t.Errorf("ParseRef(%q) = %v, %v, want %v", in, got, err, want)
 		}
 	}
-	for _, in := range []string{"", key, "file:", ":x", "File:/x", "9a:x", "pass word:x"} {
+	for _, in := range []string{"", key, "file:" + key, "env:" + key, "vault:" + key, "file:", ":x", "File:/x", "9a:x", "pass word:x"} {
 		_, err := ParseRef(in)
 		if !errors.Is(err, ErrLiteral) {
 			t.Errorf("ParseRef(%q): %v, want ErrLiteral", in, err)
@@ -61,7 +61,7 @@ func TestParseRef(t *testing.T) {
 
 func TestUnknownSchemeListsTheKnownOnesAndNotTheInput(t *testing.T) {
 	_, err := Default().Open(Ref{"hunter2", "geheim"})
-	want := "unknown secret scheme; this build knows credential, env, file"
+	want := "unknown secret scheme; this build knows aws-sm, credential, env, file, ssm, vault"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

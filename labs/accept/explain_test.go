@@ -43,6 +43,7 @@ func explains(l *gwlab.Lab, g *gwlab.GatewayHost, address, link, reason string) 
 }
 
 func TestAC40_ExplainNamesTheFirstBrokenLink(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	if !nstest.Isolate(t) {
 		return
 	}

@@ -247,3 +247,13 @@ func drops(l *gwlab.Lab) (n int, text string) {
 	}
 	return n, b.String()
 }
+
+// stays wants try to hold all the time.
+func stays(t *testing.T, d time.Duration, try func() error) {
+	t.Helper()
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(100 * time.Millisecond) { // between looks
+		if err := try(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -2,10 +2,7 @@ package accept
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
-	"io"
-	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -13,6 +10,7 @@ import (
 	"github.com/wgbgp/wgbgp/internal/api"
 	"github.com/wgbgp/wgbgp/internal/nstest"
 	"github.com/wgbgp/wgbgp/labs/gwlab"
+	"github.com/wgbgp/wgbgp/labs/rawbgp"
 )
 
 // rawSite is what makes a static site one whose BGP the test speaks itself.
@@ -23,66 +21,28 @@ func rawSite(name string, asn, block int) gwlab.Site {
 	}
 }
 
-// frame is a BGP message (RFC 4271 section 4.1).
-func frame(typ byte, body ...byte) []byte {
-	b := append(bytes.Repeat([]byte{0xff}, 16), 0, 0, typ)
-	binary.BigEndian.PutUint16(b[16:], uint16(19+len(body)))
-	return append(b, body...)
-}
-
 // rawUpdate is an UPDATE with these attributes.
 func rawUpdate(prefix netip.Prefix, attrs ...[]byte) []byte {
-	all := bytes.Join(attrs, nil)
-	body := append([]byte{0, 0, byte(len(all) >> 8), byte(len(all))}, all...)
-	a := prefix.Addr().As4()
-	body = append(append(body, byte(prefix.Bits())), a[:(prefix.Bits()+7)/8]...)
-	return frame(bgpUpdate, body...)
+	return rawbgp.UpdateMessage(nil, bytes.Join(attrs, nil), rawbgp.Prefix(prefix))
 }
 
 // rawSession opens a session from a site by hand.
-func rawSession(t *testing.T, s *gwlab.SiteHost, local, remote netip.Addr, asn uint16) net.Conn {
+func rawSession(t *testing.T, s *gwlab.SiteHost, local, remote netip.Addr, asn uint32) *rawbgp.Peer {
 	t.Helper()
-	var c net.Conn
-	open := frame(bgpOpen, 4, byte(asn>>8), byte(asn), 0, 90, 192, 0, 2, 77, 14, // with capabilities (RFC 5492)
-		2, 12, 1, 4, 0, 1, 0, 1, 65, 4, 0, 0, byte(asn>>8), byte(asn))
+	var p *rawbgp.Peer
 	nstest.Eventually(t, 30*time.Second, func() error {
-		err := s.Host.Do(func() (err error) {
-			d := net.Dialer{Timeout: time.Second, LocalAddr: &net.TCPAddr{IP: local.AsSlice()}}
-			d.SetMultipathTCP(false)
-			c, err = d.Dial("tcp", netip.AddrPortFrom(remote, 179).String())
+		return s.Host.Do(func() (err error) {
+			p, err = rawbgp.Dial(rawbgp.Config{Local: local, Remote: remote, ASN: asn, IPv4Only: true})
 			return err
 		})
-		if err != nil {
-			return err
-		}
-		if _, err := c.Write(append(open, frame(bgpKeepalive)...)); err != nil {
-			return err
-		}
-		_ = c.SetReadDeadline(time.Now().Add(2 * time.Second))
-		for {
-			head := make([]byte, 19)
-			if _, err := io.ReadFull(c, head); err != nil {
-				_ = c.Close()
-				return err
-			}
-			if _, err := io.CopyN(io.Discard, c, int64(binary.BigEndian.Uint16(head[16:]))-19); err != nil {
-				_ = c.Close()
-				return err
-			}
-			if head[18] == bgpKeepalive {
-				_ = c.SetReadDeadline(time.Time{})
-				go func() { _, _ = io.Copy(io.Discard, c) }()
-				t.Cleanup(func() { _ = c.Close() })
-				return nil
-			}
-		}
 	})
-	return c
+	t.Cleanup(p.Close)
+	return p
 }
 
 // malformed sends broken UPDATEs from a site (s13): those that RFC 7606 treats
 // as a withdrawal cost the prefix only, the others that session only.
-func malformed(t *testing.T, l *gwlab.Lab, g *gwlab.GatewayHost, name string, local netip.Addr, asn uint16) {
+func malformed(t *testing.T, l *gwlab.Lab, g *gwlab.GatewayHost, name string, local netip.Addr, asn uint32) {
 	s := l.Site(name)
 	prefix := netip.PrefixFrom(s.Net4.Addr(), 24)
 	hop := local.As4()
@@ -95,9 +55,9 @@ func malformed(t *testing.T, l *gwlab.Lab, g *gwlab.GatewayHost, name string, lo
 		nstest.Eventually(t, 30*time.Second, func() error { return sessionState(l, g, n, "Established") })
 		others[n] = ask[api.NeighborList](t, l, g, "neighbor", n).Neighbors[0].Since.Time
 	}
-	send := func(c net.Conn, b []byte) {
+	send := func(c *rawbgp.Peer, b []byte) {
 		t.Helper()
-		if _, err := c.Write(b); err != nil {
+		if err := c.Write(b); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -133,13 +93,13 @@ func malformed(t *testing.T, l *gwlab.Lab, g *gwlab.GatewayHost, name string, lo
 	for what, bad := range map[string][]byte{
 		"AS4_PATH before AS_PATH":        rawUpdate(prefix, origin, nextHop, []byte{0xc0, 17, 6, 2, 1, 0, 0, byte(asn >> 8), byte(asn)}, asPath),
 		"empty MP_REACH":                 rawUpdate(prefix, origin, asPath, []byte{0x80, 14, 0}),
-		"attribute beyond the end":       frame(bgpUpdate, 0, 0, 0, 4, 0x40, 1, 200, 0),
+		"attribute beyond the end":       rawbgp.Message(rawbgp.Update, 0, 0, 0, 4, 0x40, 1, 200, 0),
 		"marker and length of nonsense":  append(bytes.Repeat([]byte{0}, 16), 0, 5, 2),
-		"message of an unknown type":     frame(99),
+		"message of an unknown type":     rawbgp.Message(99),
 		"AS_PATH segment without an ASN": rawUpdate(prefix, origin, []byte{0x40, 2, 2, 2, 0}, nextHop),
 	} {
-		_, _ = c.Write(bad)
-		_, _ = c.Write(good)
+		_ = c.Write(bad) // the session may have ended by now
+		_ = c.Write(good)
 		stays(t, 300*time.Millisecond, func() error {
 			if !g.Process.Running() {
 				return fmt.Errorf("%s: the daemon ended: %w", what, g.Process.Err())
@@ -147,7 +107,7 @@ func malformed(t *testing.T, l *gwlab.Lab, g *gwlab.GatewayHost, name string, lo
 			return nil
 		})
 	}
-	_ = c.Close()
+	c.Close()
 	for n, was := range others {
 		if now := ask[api.NeighborList](t, l, g, "neighbor", n).Neighbors[0].Since.Time; !now.Equal(was) {
 			t.Errorf("session of %s: since %v, was %v, want it untouched", n, now, was)

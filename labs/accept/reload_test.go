@@ -86,6 +86,10 @@ func edits() []edit {
 		{"remove the Connect peer", without("tgw-connect", "tgw"), shows("ip link show", "!gre-tgw")},
 		{"MTU of the GRE tunnel", replaced("tgw-asn = 64512", "tgw-asn = 64512\nmtu = 1400"), shows("ip link show gre-tgw", "mtu 1400")},
 		{"preferred source", func(c string) string { return c + "\n[fib]\nsource = [\"172.20.1.1\"]\n" }, shows("ip route show table 1186", "src 172.20.1.1")},
+		{
+			"add an aggregate", func(c string) string { return c + "\n[[aggregate]]\nprefix = \"10.96.0.0/11\"\n" },
+			shows("ip route show table 1186", "blackhole 10.96.0.0/11"),
+		},
 		{"no MSS clamp", func(c string) string { return c + "\n[fib]\nmss-clamp = false\n" }, nil},
 	}
 }

@@ -15,6 +15,7 @@ import (
 // Two hosts have one private key and one sites file. The site holds one tunnel,
 // to whichever it dials: the host with the live session speaks for it.
 func TestAC31_RoamedSiteMovesAtTheTGW(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	if !nstest.Isolate(t) {
 		return
 	}

@@ -1,20 +1,17 @@
 package accept
 
 import (
-	"encoding/hex"
+	"encoding/base64"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
-	"sync"
 	"testing"
 
-	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/device"
-	"golang.zx2c4.com/wireguard/tun"
 
 	"github.com/wgbgp/wgbgp/internal/netlab"
+	"github.com/wgbgp/wgbgp/labs/swarm"
 	"github.com/wgbgp/wgbgp/wg"
 )
 
@@ -35,16 +32,18 @@ func newEchoPeer(t *testing.T, h *netlab.Host, seed, port int, gateway wg.Key) *
 	b[0], b[1], b[2] = 0x40, byte(seed>>8), byte(seed)
 	private := wg.NewPrivateKey(b)
 	raw := private.Reveal()
-	p := &echoPeer{key: private.Public(), port: port}
-	e := &echo{packets: make(chan []byte, 256), closed: make(chan struct{}), events: make(chan tun.Event)}
-	p.dev = device.NewDevice(e, &oneByOne{host: h}, device.NewLogger(device.LogLevelSilent, ""))
-	p.set(t, fmt.Sprintf("private_key=%s\nlisten_port=%d\npublic_key=%s\nallowed_ip=0.0.0.0/0\n",
-		hex.EncodeToString(raw[:]), port, hex.EncodeToString(gateway[:])))
-	if err := p.dev.Up(); err != nil {
+	dev, err := swarm.Start(func(port uint16) (c *net.UDPConn, err error) {
+		err = h.Do(func() error {
+			c, err = net.ListenUDP("udp4", &net.UDPAddr{Port: int(port)})
+			return err
+		})
+		return c, err
+	}, base64.StdEncoding.EncodeToString(raw[:]), gateway.String(), uint16(port))
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(p.dev.Close)
-	return p
+	t.Cleanup(dev.Close)
+	return &echoPeer{dev: dev, key: private.Public(), port: port}
 }
 
 func (p *echoPeer) set(t *testing.T, lines string) {
@@ -62,134 +61,4 @@ func (p *echoPeer) siteTOML(name string, address netip.Addr, more string, prefix
 	}
 	return fmt.Sprintf("\n[[site]]\nname = %q\ninterface = \"wg0\"\npublic-key = %q\nendpoint = \"198.19.1.2:%d\"\naddress = [%q]\nprefixes = [%s]\n%s",
 		name, p.key, p.port, address, strings.Join(words, ", "), more)
-}
-
-// echo is a TUN that returns every IPv4 packet of UDP to its sender. Addresses
-// and ports change places, which leaves both checksums right.
-type echo struct {
-	packets chan []byte
-	closed  chan struct{}
-	events  chan tun.Event
-	once    sync.Once
-}
-
-func (e *echo) File() *os.File           { return nil }
-func (e *echo) MTU() (int, error)        { return device.DefaultMTU, nil }
-func (e *echo) Name() (string, error)    { return "echo", nil }
-func (e *echo) Events() <-chan tun.Event { return e.events }
-func (e *echo) BatchSize() int           { return 1 }
-
-func (e *echo) Close() error {
-	e.once.Do(func() { close(e.closed); close(e.events) })
-	return nil
-}
-
-func (e *echo) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
-	select {
-	case p := <-e.packets:
-		sizes[0] = copy(bufs[0][offset:], p)
-		return 1, nil
-	case <-e.closed:
-		return 0, os.ErrClosed
-	}
-}
-
-func (e *echo) Write(bufs [][]byte, offset int) (int, error) {
-	for _, b := range bufs {
-		p := b[offset:]
-		// The heartbeat goes to the discard port (RFC 863): it is not answered.
-		if len(p) < 28 || p[0] != 0x45 || p[9] != 17 || (p[22] == 0 && p[23] == 9) {
-			continue
-		}
-		q := append([]byte(nil), p...)
-		copy(q[12:16], p[16:20])
-		copy(q[16:20], p[12:16])
-		copy(q[20:22], p[22:24])
-		copy(q[22:24], p[20:22])
-		q[8], q[10], q[11] = 64, 0, 0
-		sum := ^checksum(q[:20])
-		q[10], q[11] = byte(sum>>8), byte(sum)
-		select {
-		case e.packets <- q:
-		default: // the count of lost packets shows it
-		}
-	}
-	return len(bufs), nil
-}
-
-// checksum is the one's complement sum of RFC 1071, not inverted.
-func checksum(b []byte) uint16 {
-	var s uint32
-	for i := 0; i+1 < len(b); i += 2 {
-		s += uint32(b[i])<<8 | uint32(b[i+1])
-	}
-	for s > 0xffff {
-		s = s>>16 + s&0xffff
-	}
-	return uint16(s)
-}
-
-// oneByOne is a socket without batches, whose buffers would take 16 MB per peer.
-type oneByOne struct {
-	host *netlab.Host
-	mu   sync.Mutex
-	c    *net.UDPConn
-}
-
-func (b *oneByOne) BatchSize() int            { return 1 }
-func (b *oneByOne) SetMark(mark uint32) error { return nil }
-
-func (b *oneByOne) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
-	var c *net.UDPConn
-	err := b.host.Do(func() error {
-		var err error
-		c, err = net.ListenUDP("udp4", &net.UDPAddr{Port: int(port)})
-		return err
-	})
-	if err != nil {
-		return nil, 0, err
-	}
-	b.mu.Lock()
-	b.c = c
-	b.mu.Unlock()
-	receive := func(packets [][]byte, sizes []int, eps []conn.Endpoint) (int, error) {
-		n, from, err := c.ReadFromUDPAddrPort(packets[0])
-		if err != nil {
-			return 0, err
-		}
-		sizes[0], eps[0] = n, &conn.StdNetEndpoint{AddrPort: from}
-		return 1, nil
-	}
-	return []conn.ReceiveFunc{receive}, c.LocalAddr().(*net.UDPAddr).AddrPort().Port(), nil
-}
-
-func (b *oneByOne) Close() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.c == nil {
-		return nil
-	}
-	c := b.c
-	b.c = nil
-	return c.Close()
-}
-
-func (b *oneByOne) Send(bufs [][]byte, ep conn.Endpoint) error {
-	b.mu.Lock()
-	c := b.c
-	b.mu.Unlock()
-	if c == nil {
-		return net.ErrClosed
-	}
-	for _, p := range bufs {
-		if _, err := c.WriteToUDPAddrPort(p, ep.(*conn.StdNetEndpoint).AddrPort); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (b *oneByOne) ParseEndpoint(s string) (conn.Endpoint, error) {
-	a, err := netip.ParseAddrPort(s)
-	return &conn.StdNetEndpoint{AddrPort: a}, err
 }

@@ -16,6 +16,7 @@ import (
 // The kernel takes the stricter of conf.all.rp_filter and the interface's own:
 // strict anywhere drops what comes back another way.
 func TestAC30_StrictReversePathFilter(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	if !nstest.Isolate(t) {
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -105,10 +106,11 @@ func startLab(t testing.TB) (*gwlab.Lab, *rawPeer) {
 // cost is what a process has used.
 type cost struct {
 	rss, anon float64       // MB
+	peak      float64       // MB, the highest rss so far
 	cpu       time.Duration // user and system
 }
 
-// measure reads proc(5): VmRSS and RssAnon of status in kB, utime and stime of
+// measure reads proc(5): VmRSS, VmHWM and RssAnon of status in kB, utime and stime of
 // stat in ticks of 10 ms.
 func measure(t testing.TB, pid int) (c cost) {
 	t.Helper()
@@ -118,16 +120,19 @@ func measure(t testing.TB, pid int) (c cost) {
 	}
 	for l := range strings.Lines(string(status)) {
 		f := strings.Fields(l)
-		if len(f) < 2 || f[0] != "VmRSS:" && f[0] != "RssAnon:" {
+		if len(f) < 2 || f[0] != "VmRSS:" && f[0] != "RssAnon:" && f[0] != "VmHWM:" {
 			continue
 		}
 		kb, err := strconv.ParseFloat(f[1], 64)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f[0] == "VmRSS:" {
+		switch f[0] {
+		case "VmRSS:":
 			c.rss = kb / 1000
-		} else {
+		case "VmHWM:":
+			c.peak = kb / 1000
+		default:
 			c.anon = kb / 1000
 		}
 	}
@@ -160,7 +165,28 @@ func idle(t testing.TB, pid int, d time.Duration) (c cost, percent float64) {
 const (
 	maxRSS  = 60.0 // MB
 	maxIdle = 1.0  // percent of a core
+	// maxWakes is the other measure, for a virtual machine on which it is dear to
+	// leave the idle processor: what so many wake-ups a second cost a program that
+	// does nothing else, in the same run. Elsewhere that is less than maxIdle.
+	maxWakes = 500
 )
+
+// wakeUp is what a wake-up a second costs a program here, in percent of a core.
+func wakeUp() float64 {
+	const rate, turns = 100, 500
+	used := func() time.Duration {
+		var r syscall.Rusage
+		_ = syscall.Getrusage(syscall.RUSAGE_SELF, &r) // can not fail for one's own
+		return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+	}
+	before, begin := used(), time.Now()
+	tick := time.NewTicker(time.Second / rate)
+	defer tick.Stop()
+	for range turns {
+		<-tick.C
+	}
+	return 100 * (used() - before).Seconds() / time.Since(begin).Seconds() / rate
+}
 
 func TestIdleDaemonIsSmall(t *testing.T) {
 	buildPrograms(t)
@@ -174,7 +200,11 @@ func TestIdleDaemonIsSmall(t *testing.T) {
 		t.Errorf("memory: got %.1f MB, want at most %.0f", c.rss, maxRSS)
 	}
 	if percent > maxIdle {
-		t.Errorf("CPU over 30 s: got %.2f %% of a core, want at most %.0f", percent, maxIdle)
+		limit := max(maxIdle, maxWakes*wakeUp())
+		t.Logf("figure: %d wake-ups a second cost %.2f %% of a core on this machine", maxWakes, limit)
+		if percent > limit {
+			t.Errorf("CPU over 30 s: got %.2f %% of a core, want at most %.2f", percent, limit)
+		}
 	}
 }
 
@@ -199,7 +229,7 @@ func BenchmarkDaemon(b *testing.B) {
 	var down, up []time.Duration
 	order := func(s *gwlab.SiteHost, disabled bool) time.Duration {
 		begin := time.Now()
-		if _, err := client.SetSite(context.Background(), s.Name, disabled); err != nil {
+		if _, err := client.SetSite(context.Background(), s.Name, disabled, false); err != nil {
 			b.Fatal(err)
 		}
 		at, err := p.wait(s.Net4, !disabled, begin, 10*time.Second)

@@ -36,19 +36,27 @@ const (
 	msgKeepalive = 4
 )
 
-// dialRaw opens a session from one address to another.
+// dialRaw opens a session from one address to another. The family of the
+// addresses is that of the session.
 func dialRaw(local, remote string, asn uint16) (*rawPeer, error) {
-	d := net.Dialer{Timeout: time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(local)}}
+	from := net.ParseIP(local)
+	d := net.Dialer{Timeout: time.Second, LocalAddr: &net.TCPAddr{IP: from}}
 	c, err := d.Dial("tcp", net.JoinHostPort(remote, "179"))
 	if err != nil {
 		return nil, err
 	}
 	p := &rawPeer{conn: c, news: map[netip.Prefix]news{}, kick: make(chan struct{}, 1)}
+	id, afi := from.To4(), byte(1)
+	if id == nil {
+		id, afi = from[12:], 2
+	}
 	// OPEN (RFC 4271 section 4.2): version 4, ASN, hold time 90 s, identifier,
-	// one optional parameter (RFC 5492): multiprotocol IPv4 unicast (RFC 4760).
-	open := []byte{4, 0, 0, 0, 90, 0, 0, 0, 0, 8, 2, 6, 1, 4, 0, 1, 0, 1}
+	// optional parameters (RFC 5492): multiprotocol unicast (RFC 4760) and
+	// four-octet ASNs (RFC 6793).
+	open := []byte{4, 0, 0, 0, 90, 0, 0, 0, 0, 16, 2, 6, 1, 4, 0, afi, 0, 1, 2, 6, 65, 4, 0, 0, 0, 0}
 	binary.BigEndian.PutUint16(open[1:], asn)
-	copy(open[5:], net.ParseIP(local).To4())
+	copy(open[5:], id)
+	binary.BigEndian.PutUint16(open[24:], asn)
 	if err := errors.Join(p.send(msgOpen, open), p.send(msgKeepalive, nil)); err != nil {
 		_ = c.Close()
 		return nil, err
@@ -63,6 +71,14 @@ func dialRaw(local, remote string, asn uint16) (*rawPeer, error) {
 	_ = c.SetReadDeadline(time.Time{})
 	go p.read()
 	return p, nil
+}
+
+// reset ends the session without a word of BGP: the neighbor's TCP gets an RST.
+func (p *rawPeer) reset() error {
+	if err := p.conn.(*net.TCPConn).SetLinger(0); err != nil {
+		return err
+	}
+	return p.conn.Close()
 }
 
 // run sends keepalives until ctx ends, then closes.

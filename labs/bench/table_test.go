@@ -20,7 +20,7 @@ func TestTableJudgesFigures(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	missed, absent, err := Table(&out, r)
+	missed, absent, err := Table(&out, r, true)
 	if err != nil || missed != 1 || absent != len(Promises)-3 {
 		t.Errorf("got %d missed, %d absent, %v; want 1, %d, nil", missed, absent, err, len(Promises)-3)
 	}

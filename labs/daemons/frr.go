@@ -16,11 +16,11 @@ import (
 
 const frrDir = "/usr/lib/frr"
 
-// FRR is zebra and bgpd on one host.
+// FRR is zebra, bgpd and perhaps bfdd on one host.
 type FRR struct {
-	Zebra, BGPD *netlab.Process
-	host        *netlab.Host
-	dir         string
+	Zebra, BGPD, BFDD *netlab.Process
+	host              *netlab.Host
+	dir               string
 }
 
 // StartFRR starts zebra and bgpd with bgpd's configuration, as vtysh would show
@@ -42,23 +42,42 @@ func StartFRR(h *netlab.Host, config string) (*FRR, error) {
 	if _, err := h.Run("chown", "-R", "frr:frr", f.dir); err != nil {
 		return nil, err
 	}
-	common := func(name, conf string) []string {
-		return []string{
-			filepath.Join(frrDir, name), "-A", "127.0.0.1", "-f", conf,
-			"-i", filepath.Join(f.dir, name+".pid"), "-z", filepath.Join(f.dir, "zserv.api"), "--vty_socket", f.dir,
-			"--log", "stdout", "--log-level", "informational",
-		}
-	}
-	if f.Zebra, err = h.Start("zebra", common("zebra", zconf)...); err != nil {
+	if f.Zebra, err = h.Start("zebra", f.command("zebra", zconf)...); err != nil {
 		return nil, err
 	}
 	if err := f.answers(f.Zebra, "zebra"); err != nil {
 		return nil, err
 	}
-	if f.BGPD, err = h.Start("bgpd", append(common("bgpd", conf), "-p", "179")...); err != nil {
+	if f.BGPD, err = h.Start("bgpd", append(f.command("bgpd", conf), "-p", "179")...); err != nil {
 		return nil, err
 	}
 	return f, f.answers(f.BGPD, "bgpd")
+}
+
+// StartBFDD starts bfdd with its configuration beside the others and returns when
+// it answers. Neighbors of bgpd with "neighbor X bfd" get their sessions from it.
+func (f *FRR) StartBFDD(config string) error {
+	conf, err := f.host.File("frr/bfdd.conf", config)
+	if err != nil {
+		return err
+	}
+	if _, err := f.host.Run("chown", "frr:frr", conf); err != nil {
+		return err
+	}
+	args := append(f.command("bfdd", conf), "--bfdctl", filepath.Join(f.dir, "bfdd.sock"))
+	if f.BFDD, err = f.host.Start("bfdd", args...); err != nil {
+		return err
+	}
+	return f.answers(f.BFDD, "bfdd")
+}
+
+// command is how a daemon is started.
+func (f *FRR) command(name, conf string) []string {
+	return []string{
+		filepath.Join(frrDir, name), "-A", "127.0.0.1", "-f", conf,
+		"-i", filepath.Join(f.dir, name+".pid"), "-z", filepath.Join(f.dir, "zserv.api"), "--vty_socket", f.dir,
+		"--log", "stdout", "--log-level", "informational",
+	}
 }
 
 func (f *FRR) answers(p *netlab.Process, daemon string) error {
@@ -74,8 +93,13 @@ func (f *FRR) vtysh(args ...string) (string, error) {
 
 // Vtysh runs commands of bgpd's command line in one session, so that
 // "configure terminal" holds for those after it.
-func (f *FRR) Vtysh(commands ...string) (string, error) {
-	args := []string{"-d", "bgpd"}
+func (f *FRR) Vtysh(commands ...string) (string, error) { return f.commands("bgpd", commands) }
+
+// VtyshBFD is Vtysh for bfdd.
+func (f *FRR) VtyshBFD(commands ...string) (string, error) { return f.commands("bfdd", commands) }
+
+func (f *FRR) commands(daemon string, commands []string) (string, error) {
+	args := []string{"-d", daemon}
 	for _, c := range commands {
 		args = append(args, "-c", c)
 	}

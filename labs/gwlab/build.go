@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 )
 
-// BuildPrograms builds wgbgpd and wgbgp from the working tree into dir, for
+// BuildPrograms builds wgbgpd, wgbgp, wgbgp-lab and tgwsim from the working tree into dir, for
 // tests that run them.
 func BuildPrograms(dir string) (daemon, cli string, err error) {
 	cmd := exec.Command("go", "list", "-m", "-f", "{{.Dir}}")
@@ -15,7 +15,7 @@ func BuildPrograms(dir string) (daemon, cli string, err error) {
 	if err != nil {
 		return "", "", fmt.Errorf("find the module: %w", err)
 	}
-	build := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "./cmd/wgbgpd", "./cmd/wgbgp")
+	build := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "./cmd/wgbgpd", "./cmd/wgbgp", "./labs/cmd/wgbgp-lab", "./labs/cmd/tgwsim")
 	build.Dir = string(root[:len(root)-1])
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {

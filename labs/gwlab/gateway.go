@@ -54,10 +54,17 @@ func siteText(g *GatewayHost, s *SiteHost) string {
 	} else {
 		fmt.Fprintf(&b, "allow = [%q, %q]\n", s.Net4.String()+" le 24", s.Net6.String()+" le 64")
 	}
+	watch := ""
+	if s.spec.BFD > 0 {
+		watch = fmt.Sprintf("bfd = true\nbfd-interval = %q\n", s.spec.BFD)
+	}
+	if s.spec.BGP == NoBGP {
+		b.WriteString(watch)
+	}
 	b.WriteString(s.spec.TOML)
 	b.WriteString("\n" + s.spec.Tables)
 	if s.spec.BGP != NoBGP {
-		fmt.Fprintf(&b, "\n[site.neighbor]\nasn = %d\n%s", s.plan.asn, s.spec.Neighbor)
+		fmt.Fprintf(&b, "\n[site.neighbor]\nasn = %d\n%s%s", s.plan.asn, watch, s.spec.Neighbor)
 	}
 	return b.String()
 }
@@ -81,14 +88,21 @@ func (l *Lab) WriteConfig(g *GatewayHost) error {
 	return err
 }
 
+// patience is for what only has to happen: a program that starts, an address that
+// appears. An emulated or loaded machine takes its time.
+const patience = 45 * time.Second
+
 // StartGateway starts the daemon and returns when its API answers.
 func (l *Lab) StartGateway(g *GatewayHost) error {
+	if g.spec.FRR {
+		return l.startFRRGateway(g)
+	}
 	p, err := g.Host.Start("wgbgpd", l.spec.Daemon, "-f", g.Config)
 	if err != nil {
 		return err
 	}
 	g.Process = p
-	return Eventually(10*time.Second, func() error {
+	return Eventually(patience, func() error {
 		if !p.Running() {
 			return Fatal(fmt.Errorf("%s ended: %w\n%s", p.Name, p.Err(), p.Tail(20)))
 		}

@@ -35,6 +35,7 @@ type GatewayHost struct {
 	Host    *netlab.Host
 	Process *netlab.Process // nil before StartGateway
 	Config  string          // path of its TOML
+	FRR     *daemons.FRR    // instead of the daemon
 	spec    Gateway
 	plan    gatewayPlan
 	keys    map[string]wg.PrivateKey // by device

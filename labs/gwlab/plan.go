@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/wgbgp/wgbgp/bgp"
+	"github.com/wgbgp/wgbgp/tgwconnect"
 )
 
 // The addresses of a lab, with gateway i and site j counted from 1:
@@ -112,6 +113,16 @@ func planTunnel(g *GatewayHost, s *SiteHost) tunnelPlan {
 		t.gatewayKeyName = t.gatewayDevice + ".key"
 	}
 	return t
+}
+
+// hostPrefixes are the site's inner addresses.
+func hostPrefixes(t tunnelPlan) []netip.Prefix {
+	return []netip.Prefix{netip.PrefixFrom(t.site4.Addr(), 32), netip.PrefixFrom(t.site6.Addr(), 128)}
+}
+
+// tunnelAddresses are the gateway's inside addresses.
+func tunnelAddresses(g *GatewayHost) []netip.Prefix {
+	return []netip.Prefix{tgwconnect.Host(g.plan.inside4, 1), tgwconnect.Host(g.plan.inside6, 1)}
 }
 
 func (s *SiteHost) uses(gateway string) bool {

@@ -24,8 +24,10 @@ func (l *Lab) startSite(s *SiteHost) error {
 	if err != nil {
 		return err
 	}
-	s.Process, err = s.Host.Start("site", l.node, node.Site, file)
-	return err
+	if s.Process, err = s.Host.Start("site", l.node, node.Site, file); err != nil {
+		return err
+	}
+	return l.startSiteBFD(s)
 }
 
 func (l *Lab) siteConfig(s *SiteHost) site.Config {
@@ -94,7 +96,9 @@ func (l *Lab) startDebianSite(s *SiteHost) error {
 	var err error
 	switch s.spec.BGP {
 	case BGPFRR:
-		s.FRR, err = daemons.StartFRR(s.Host, l.FRRText(s))
+		if s.FRR, err = daemons.StartFRR(s.Host, l.FRRText(s)); err == nil && s.spec.BFD > 0 {
+			err = s.FRR.StartBFDD(fmt.Sprintf("bfd\n profile lab\n  transmit-interval %[1]d\n  receive-interval %[1]d\n !\n!\n", s.spec.BFD.Milliseconds()))
+		}
 	case BGPBIRD:
 		s.BIRD, err = daemons.StartBIRD(s.Host, l.BIRDText(s))
 	default:
@@ -108,7 +112,34 @@ func (l *Lab) startDebianSite(s *SiteHost) error {
 			}
 		}
 	}
+	if err == nil && s.spec.BGP == NoBGP {
+		err = l.startSiteBFD(s)
+	}
 	return err
+}
+
+// startSiteBFD starts a BIRD that does BFD and nothing else, if the site has a
+// BFD session and nobody for it.
+func (l *Lab) startSiteBFD(s *SiteHost) error {
+	if s.spec.BFD == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("router id %s;\nprotocol device { scan time 1; }\nprotocol bfd {\n%s", s.plan.underlay, birdBFD(s))
+	for _, g := range l.Gateways {
+		if s.uses(g.Name) {
+			t := planTunnel(g, s)
+			text += fmt.Sprintf(" neighbor %s dev %q local %s;\n", t.gw4.Addr(), t.siteDevice, t.site4.Addr())
+		}
+	}
+	var err error
+	s.BIRD, err = daemons.StartBIRD(s.Host, text+"}\n")
+	return err
+}
+
+// birdBFD are the timers of BIRD's protocol bfd.
+func birdBFD(s *SiteHost) string {
+	ms := s.spec.BFD.Milliseconds()
+	return fmt.Sprintf(" interface \"wg-*\" { min rx interval %d ms; min tx interval %d ms; idle tx interval 1 s; multiplier 3; };\n", ms, ms)
 }
 
 // staticRoutes are the ways back of a site without BGP: the TGW's workload by
@@ -137,6 +168,9 @@ func (l *Lab) FRRText(s *SiteHost) string {
 		t := planTunnel(g, s)
 		peer := t.gw4.Addr()
 		fmt.Fprintf(&b, " neighbor %s remote-as %d\n neighbor %s timers 3 9\n neighbor %s timers connect 1\n", peer, l.gatewayASN(g), peer, peer)
+		if s.spec.BFD > 0 {
+			fmt.Fprintf(&b, " neighbor %s bfd profile lab\n", peer)
+		}
 		fmt.Fprintf(&af4, "  neighbor %s activate\n", peer)
 		fmt.Fprintf(&af6, "  neighbor %s activate\n  neighbor %s route-map nh-%s out\n", peer, peer, g.Name)
 	}
@@ -166,6 +200,11 @@ func (l *Lab) BIRDText(s *SiteHost, more ...netip.Prefix) string {
 		fmt.Fprintf(&b, "protocol kernel { %s { import none; export filter { if source = RTS_BGP then accept; reject; }; }; merge paths on; }\n", af.name)
 		fmt.Fprintf(&b, "protocol static { %s;%s }\n", af.name, af.static)
 	}
+	bfd := ""
+	if s.spec.BFD > 0 {
+		fmt.Fprintf(&b, "protocol bfd {\n%s}\n", birdBFD(s))
+		bfd = " bfd on;\n"
+	}
 	for _, g := range l.Gateways {
 		if !s.uses(g.Name) {
 			continue
@@ -174,6 +213,7 @@ func (l *Lab) BIRDText(s *SiteHost, more ...netip.Prefix) string {
 		out := "export filter { if source = RTS_STATIC then accept; reject; }; import all;"
 		fmt.Fprintf(&b, "protocol bgp %s {\n local %s as %d;\n neighbor %s as %d;\n hold time 9; connect delay time 1; connect retry time 1; error wait time 1, 2;\n",
 			strings.ReplaceAll(g.Name, "-", "_"), t.site4.Addr(), s.plan.asn, t.gw4.Addr(), l.gatewayASN(g))
+		b.WriteString(bfd)
 		fmt.Fprintf(&b, " ipv4 { %s };\n ipv6 { %s next hop address %s; };\n}\n", out, out, t.site6.Addr())
 	}
 	return b.String()

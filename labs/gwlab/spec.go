@@ -2,6 +2,7 @@ package gwlab
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/wgbgp/wgbgp/bgp"
 )
@@ -12,7 +13,7 @@ type TGWKind string
 // The kinds of Transit Gateway. FRR has one session per Connect peer only (its
 // bgpd can not have two to one address); the GRE under it is ours.
 const (
-	TGWDouble TGWKind = "double" // labs/tgwdouble
+	TGWDouble TGWKind = "double" // labs/tgwsim/plain
 	TGWFRR    TGWKind = "frr"
 )
 
@@ -36,6 +37,7 @@ type Spec struct {
 
 	TGW      TGWKind        // empty: TGWDouble
 	TGWHold  int            // seconds, 0: 30
+	TGWTakes int            // prefixes from one Connect peer, 0: 1,000
 	TGWNets  []netip.Prefix // announced besides the workload's own
 	Gateways []Gateway
 	Sites    []Site
@@ -49,6 +51,8 @@ type Gateway struct {
 	TOML string
 	// NotStarted leaves the daemon to the caller (Lab.StartGateway).
 	NotStarted bool
+	// FRR sets the gateway up without wgbgpd, see startFRRGateway.
+	FRR bool
 }
 
 // Site is one remote site.
@@ -66,6 +70,9 @@ type Site struct {
 	Open      bool // an interface of its own on the gateway (mode "open")
 	PSK       bool
 	DialsUs   bool // the gateway has no endpoint for it
+	// BFD is the interval of a BFD session, with multiplier 3; 0: none. FRR and BIRD
+	// speak it themselves, all other sites have a BIRD that does nothing else.
+	BFD time.Duration
 	// TOML is put into the gateway's [[site]] block, Tables behind it, such as
 	// [[site.probe]].
 	TOML, Tables string

@@ -7,22 +7,21 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/wgbgp/wgbgp/labs/daemons"
 	"github.com/wgbgp/wgbgp/labs/node"
 	"github.com/wgbgp/wgbgp/labs/router"
-	"github.com/wgbgp/wgbgp/labs/tgwdouble"
+	"github.com/wgbgp/wgbgp/labs/tgwsim/plain"
 	"github.com/wgbgp/wgbgp/tgwconnect"
 )
 
-func (l *Lab) tgwConfig() tgwdouble.Config {
-	cfg := tgwdouble.Config{
-		ASN: tgwASN, Hold: l.spec.TGWHold, Events: l.tgwEvents(), TunnelsOnly: l.spec.TGW == TGWFRR,
+func (l *Lab) tgwConfig() plain.Config {
+	cfg := plain.Config{
+		ASN: tgwASN, Hold: l.spec.TGWHold, Takes: l.spec.TGWTakes, Events: l.tgwEvents(), TunnelsOnly: l.spec.TGW == TGWFRR,
 		Networks: append([]netip.Prefix{netip.MustParsePrefix(vpcNet4), netip.MustParsePrefix(vpcNet6)}, l.spec.TGWNets...),
 	}
 	for _, g := range l.Gateways {
-		cfg.Connect = append(cfg.Connect, tgwdouble.Connect{
+		cfg.Connect = append(cfg.Connect, plain.Connect{
 			Name: g.Name, Device: "gre-" + g.Name, Local: g.plan.awsRemote, Remote: g.plan.awsLocal,
 			Inside4: g.plan.inside4, Inside6: g.plan.inside6, PeerASN: l.gatewayASN(g),
 		})
@@ -55,7 +54,7 @@ func (l *Lab) startTGW() error {
 
 // haveAddress waits for the tunnels under FRR.
 func (l *Lab) haveAddress(p netip.Prefix) error {
-	return Eventually(10*time.Second, func() error {
+	return Eventually(patience, func() error {
 		if !l.TGWProcess.Running() {
 			return Fatal(fmt.Errorf("%s ended: %w\n%s", l.TGWProcess.Name, l.TGWProcess.Err(), l.TGWProcess.Tail(20)))
 		}
@@ -69,7 +68,7 @@ func (l *Lab) haveAddress(p netip.Prefix) error {
 
 // frrTGW is FRR as a TGW: no policy, ECMP over paths with equal AS_PATH and MED.
 // A missing MED counts as 0 here, not as 100.
-func frrTGW(cfg tgwdouble.Config) string {
+func frrTGW(cfg plain.Config) string {
 	hold := cfg.Hold
 	if hold == 0 {
 		hold = 30

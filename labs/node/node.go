@@ -8,13 +8,14 @@ import (
 	"os"
 
 	"github.com/wgbgp/wgbgp/labs/site"
-	"github.com/wgbgp/wgbgp/labs/tgwdouble"
+	"github.com/wgbgp/wgbgp/labs/tgwsim/plain"
 )
 
 // Parts that a node can play; each takes the name of a configuration file.
 const (
-	TGW  = "lab-tgw"
-	Site = "lab-site"
+	TGW    = "lab-tgw"
+	Site   = "lab-site"
+	Tunnel = "lab-tunnel"
 )
 
 // Main plays a part if the program's arguments ask for one, and then does not
@@ -26,9 +27,11 @@ func Main() {
 	var run func(string, *slog.Logger) error
 	switch os.Args[1] {
 	case TGW:
-		run = tgwdouble.Run
+		run = plain.Run
 	case Site:
 		run = site.Run
+	case Tunnel:
+		run = tunnel
 	default:
 		return
 	}

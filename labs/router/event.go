@@ -18,6 +18,7 @@ type Event struct {
 	// A route changed in the kernel: Via are the ways in use now, sorted; none
 	// means that the route is gone.
 	Prefix netip.Prefix `json:"prefix,omitzero"`
+	Table  string       `json:"table,omitempty"` // of several route tables
 	Via    []string     `json:"via,omitempty"`
 
 	// A session changed.

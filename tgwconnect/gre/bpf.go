@@ -68,7 +68,7 @@ const (
 // The route is asked for as the kernel itself would for a packet of its own, so
 // routes and rules are obeyed at once; the neighbor is resolved by the kernel.
 func sendProgram(t tgwconnect.Tunnel, counters *ebpf.Map) *ebpf.ProgramSpec {
-	room := int32(overhead(t))
+	room := int32(t.Overhead())
 	v6 := t.Remote.Is6()
 	fp, ctx, class, size, l4 := asm.RFP, asm.R6, asm.R7, asm.R8, asm.R9
 	var p asm.Instructions

@@ -11,7 +11,7 @@ type transmitter struct {
 }
 
 func (u *userTunnel) newTransmitter() *transmitter {
-	x := &transmitter{u: u, room: overhead(u.t), out: newSender(u.outer.out, u.tooBig, u.stopped.Load)}
+	x := &transmitter{u: u, room: u.t.Overhead(), out: newSender(u.outer.out, u.tooBig, u.stopped.Load)}
 	for i := range x.bufs {
 		x.bufs[i] = make([]byte, bufLen)
 		if u.t.Remote.Is6() {

@@ -28,6 +28,7 @@ type Manager struct {
 	plain  bool
 	events chan struct{}
 	poked  chan struct{} // something changed: look again
+	moved  chan struct{} // the same for whoever reads the host's addresses
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
 
@@ -49,6 +50,7 @@ func New(o Options) (*Manager, error) {
 		plain:  o.PlainSockets,
 		events: make(chan struct{}, 1),
 		poked:  make(chan struct{}, 1),
+		moved:  make(chan struct{}, 1),
 		user:   map[string]*userTunnel{},
 	}
 	if err := m.start(); err != nil {
@@ -60,6 +62,10 @@ func New(o Options) (*Manager, error) {
 // Events says "look again" (Observe) after a tunnel changed by itself. It has
 // room for one; missed and doubled ones do no harm.
 func (m *Manager) Events() <-chan struct{} { return m.events }
+
+// Addresses says "look again" when interfaces or addresses of this host may have
+// changed, those of others included. It has room for one, and one reader.
+func (m *Manager) Addresses() <-chan struct{} { return m.moved }
 
 // Apply brings the tunnels in line with want and reports on each, in that
 // order. A set that is already so writes nothing. One bad tunnel does not stop
@@ -190,8 +196,8 @@ func check(t tgwconnect.Tunnel, before []tgwconnect.Tunnel) error {
 		return fmt.Errorf("outer addresses %s and %s: want two of one family", t.Local, t.Remote)
 	case t.Local == t.Remote:
 		return fmt.Errorf("outer addresses are both %s", t.Local)
-	case t.MTU != 0 && (t.MTU < leastMTU(t) || t.MTU > 65535-overhead(t)):
-		return fmt.Errorf("MTU %d: want %d to %d", t.MTU, leastMTU(t), 65535-overhead(t))
+	case t.MTU != 0 && (t.MTU < leastMTU(t) || t.MTU > 65535-t.Overhead()):
+		return fmt.Errorf("MTU %d: want %d to %d", t.MTU, leastMTU(t), 65535-t.Overhead())
 	case t.Backend != tgwconnect.BackendAuto && t.Backend != tgwconnect.BackendKernel && t.Backend != tgwconnect.BackendUserspace && t.Backend != "":
 		return fmt.Errorf("unknown backend %q", t.Backend)
 	}

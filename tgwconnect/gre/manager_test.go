@@ -209,6 +209,34 @@ func TestTunnelComesUpWhenItsLocalAddressAppears(t *testing.T) {
 	mustPing(t, "169.254.100.2")
 }
 
+// Also without a tunnel, for whoever waits for an address that a tunnel could have.
+func TestAddressesThatComeAndGoAreSaid(t *testing.T) {
+	if !nstest.Isolate(t) {
+		return
+	}
+	m := newManager(t)
+	for _, args := range [][]string{
+		{"addr", "add", "10.9.9.9/32", "dev", "lo"},
+		{"addr", "del", "10.9.9.9/32", "dev", "lo"},
+		{"addr", "add", "fd00:9::9/128", "dev", "lo"},
+		{"addr", "del", "fd00:9::9/128", "dev", "lo"},
+	} {
+		for waits := true; waits; {
+			select {
+			case <-m.Addresses(): // of what was before
+			default:
+				waits = false
+			}
+		}
+		nstest.Run(t, append([]string{"ip"}, args...)...)
+		select {
+		case <-m.Addresses():
+		case <-time.After(5 * time.Second):
+			t.Errorf("ip %v: nobody is told", args)
+		}
+	}
+}
+
 func TestDeletedTunnelComesBack(t *testing.T) {
 	if !nstest.Isolate(t) {
 		return

@@ -9,18 +9,6 @@ import (
 	"github.com/wgbgp/wgbgp/tgwconnect"
 )
 
-// tgwMTU is the largest packet a Transit Gateway carries, in bytes.
-// https://docs.aws.amazon.com/vpc/latest/tgw/transit-gateway-quotas.html
-const tgwMTU = 8500
-
-// overhead is what the tunnel adds to a packet, in bytes.
-func overhead(t tgwconnect.Tunnel) int {
-	if t.Remote.Is6() {
-		return ip6Len + greLen
-	}
-	return outerLen + greLen
-}
-
 // leastMTU is what the inside must carry: an interface with a smaller MTU loses
 // its IPv6 addresses (RFC 8200 5, RFC 7676 3.2); RFC 791 for IPv4.
 func leastMTU(t tgwconnect.Tunnel) int {
@@ -37,8 +25,12 @@ func tunnelMTU(t tgwconnect.Tunnel, pathMTU int) int {
 	if t.MTU != 0 {
 		return t.MTU
 	}
-	return max(min(pathMTU, tgwMTU)-overhead(t), leastMTU(t))
+	return max(min(pathMTU, tgwconnect.MTU)-t.Overhead(), leastMTU(t))
 }
+
+// PathMTU is how large an outer packet of the tunnel may be, in bytes, as far as
+// this host knows.
+func PathMTU(t tgwconnect.Tunnel) (int, error) { return pathMTU(t) }
 
 // pathMTU asks the kernel for the MTU of the path to the far end: a path MTU
 // it learned (RFC 1191, RFC 8201), the route's, or the device's.

@@ -98,5 +98,9 @@ func (m *Manager) watch(f *os.File) {
 			return
 		}
 		m.poke()
+		select {
+		case m.moved <- struct{}{}:
+		default:
+		}
 	}
 }

@@ -147,7 +147,7 @@ func (m *Manager) open(d *dev, want *wg.Device, link netlink.Link) (netlink.Link
 		// Its peers died with the last process; who had put what there and
 		// where the peers were is in the saved file.
 		d.restored = loadSaved(m.dir, d.name)
-		b, warning, err := newUserBackend(d.name, want.MTU, m.log)
+		b, warning, err := newUserBackend(d.name, want.MTU, d.watcher, m.log)
 		if err != nil {
 			return nil, err
 		}
@@ -178,7 +178,7 @@ func (m *Manager) open(d *dev, want *wg.Device, link netlink.Link) (netlink.Link
 // readRetry reads again when a stranger's change overtook the dump.
 func (m *Manager) readRetry(d *dev, full bool) (now dump, err error) {
 	for range 5 {
-		if now, err = d.be.read(full); err != ErrInterrupted { //nolint:errorlint // ours, never wrapped
+		if now, err = d.be.read(full); err != ErrInterrupted { // ours, never wrapped
 			return now, err
 		}
 	}
@@ -248,9 +248,14 @@ func (m *Manager) restoreForeign(d *dev, want *wg.Device) {
 // adjust brings link, MTU and addresses up to date.
 func (m *Manager) adjust(d *dev, want *wg.Device, link netlink.Link) bool {
 	was := link.Attrs().MTU
+	noRoute := want.MTU == 0 && m.noRoute(d, want) // asked first: a route may come in between
 	mtu := m.mtu(d, want, was)
 	changed, problems := m.links.adjust(link, want, mtu, d.own)
 	d.problems = problems
+	if noRoute { // nothing tells when the routes come, as at boot: the edge tries again
+		d.problems = append(d.problems, fmt.Sprintf("no route to any peer's endpoint: the MTU is %d until there is one", mtu))
+		d.dirty.Store(true)
+	}
 	if err := d.own.flush(); err != nil {
 		d.problems = append(d.problems, err.Error())
 	}
@@ -278,6 +283,13 @@ func (m *Manager) mtu(d *dev, want *wg.Device, now int) int {
 		return pathMTU(known, want.FirewallMark)
 	}
 	return now
+}
+
+// noRoute reports whether peers' endpoints are known, and no route to any.
+func (m *Manager) noRoute(d *dev, want *wg.Device) bool {
+	known := slices.DeleteFunc(m.endpoints(d, want), func(e netip.AddrPort) bool { return e == wg.Parked })
+	_, ok := pathMTUIfAny(known, want.FirewallMark)
+	return len(known) > 0 && !ok
 }
 
 // endpoints lists the outer addresses of the peers: where they are, or where

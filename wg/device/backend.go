@@ -30,6 +30,8 @@ type backend interface {
 	configure(c deviceConfig) error
 	// apply does the ops in order. An error leaves an unknown part done.
 	apply(ops []wg.Op) error
+	// kick gives peers their endpoints and starts a handshake with them.
+	kick(kicks []kick) error
 	// mtuChanged tells that the interface's MTU is now another.
 	mtuChanged()
 	// close lets go of the device: a userspace device ends, a kernel device stays.

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	if name == "" {
 		os.Exit(m.Run())
 	}
-	b, warning, err := newUserBackend(name, 1420, slog.New(slog.DiscardHandler))
+	b, warning, err := newUserBackend(name, 1420, nil, slog.New(slog.DiscardHandler))
 	if err == nil && warning == "" {
 		err = b.up()
 	}
@@ -68,6 +68,8 @@ type lab struct {
 	gw    wg.Device
 	gen   uint64
 	res   Resolver
+	level slog.Level // of the log
+	sight func(device string, k wg.Key, from netip.AddrPort)
 }
 
 const gwPort = 51820
@@ -81,7 +83,10 @@ func (l *lab) Write(b []byte) (int, error) {
 // newLab opens a Manager with one interface gw0.
 func newLab(t testing.TB) *lab {
 	nstest.Need(t, "ip", "wg")
-	l := &lab{t: t, dir: t.TempDir(), log: &bytes.Buffer{}}
+	l := &lab{t: t, dir: t.TempDir(), log: &bytes.Buffer{}, level: slog.LevelDebug}
+	if _, ok := t.(*testing.B); ok {
+		l.level = slog.LevelInfo // what is measured is what runs
+	}
 	l.gw = wg.Device{
 		Name: "gw0", Backend: forced(), PrivateKey: private(1), ListenPort: gwPort, MTU: 1420, Mode: wg.ModeSynced,
 		Addresses: []netip.Prefix{netip.MustParsePrefix("10.200.0.1/24"), netip.MustParsePrefix("fd00:200::1/64")},
@@ -100,8 +105,13 @@ func (l *lab) start() {
 	l.t.Helper()
 	var err error
 	l.m, err = New(Options{
-		Logger:   slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Logger:   slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: l.level})),
 		StateDir: l.dir, Resolver: l.res,
+		OnSight: func(device string, k wg.Key, from netip.AddrPort) {
+			if l.sight != nil {
+				l.sight(device, k, from)
+			}
+		},
 	})
 	if err != nil {
 		l.t.Fatal(err)

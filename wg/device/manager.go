@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -32,6 +33,9 @@ type Options struct {
 	// a kernel device looks foreign.
 	StateDir string
 	Resolver Resolver // of endpoint names, nil: the system's
+	// OnSight is told of data from a peer that had a session with another host; see
+	// Watch. It must not block.
+	OnSight func(device string, k wg.Key, from netip.AddrPort)
 }
 
 // Manager owns the WireGuard interfaces of this host. Its methods may be
@@ -46,6 +50,7 @@ type Manager struct {
 	names   *names
 	lookNow chan struct{}
 	events  chan struct{}
+	onSight func(device string, k wg.Key, from netip.AddrPort)
 	tasks   tasks
 
 	mu   sync.Mutex
@@ -75,8 +80,12 @@ func New(o Options) (*Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open rtnetlink: %w", translate(err))
 	}
+	if o.OnSight == nil {
+		o.OnSight = func(string, wg.Key, netip.AddrPort) {}
+	}
 	m := &Manager{
-		log: o.Logger.With("edge", "wireguard"), dir: o.StateDir, links: links{h},
+		onSight: o.OnSight,
+		log:     o.Logger.With("edge", "wireguard"), dir: o.StateDir, links: links{h},
 		lookNow: make(chan struct{}, 1), events: make(chan struct{}, 1), devs: map[string]*dev{},
 	}
 	m.names = newNames(o.Resolver, m.signal)
@@ -110,6 +119,8 @@ func (m *Manager) Close() error {
 	m.saveAll(context.Background())
 	for _, d := range m.all() {
 		d.lock()
+		d.tap.close()
+		d.tap = nil
 		if d.be != nil {
 			d.be.close()
 			d.be = nil
@@ -134,6 +145,7 @@ type dev struct {
 	want    wg.Device // as last applied, without peers
 	gen     uint64
 	table   *wg.Table // nil: must be read
+	dead    []wg.Key  // wanted peers that are known to be dead (userspace)
 	checked time.Time
 	index   int
 	mtu     int
@@ -144,6 +156,11 @@ type dev struct {
 	applied  wg.Applied
 	kept     []byte // last content of the saved file
 	keptAt   time.Time
+
+	port      uint16 // it listens on
+	watcher   *watcher
+	tap       *tap // nil: none
+	tapFailed bool // the last attempt, which was logged
 
 	// watch is what the link events told last; guarded by Manager.mu.
 	watch struct {
@@ -170,7 +187,7 @@ func (m *Manager) device(name string) *dev {
 	defer m.mu.Unlock()
 	d := m.devs[name]
 	if d == nil {
-		d = &dev{name: name, sem: make(chan struct{}, 1), own: openOwnership(m.dir, name)}
+		d = &dev{name: name, sem: make(chan struct{}, 1), own: openOwnership(m.dir, name), watcher: newWatcher(name, m.onSight)}
 		m.devs[name] = d
 	}
 	return d

@@ -31,40 +31,62 @@ const internetMTU = 1500
 // packets, because policy rules may send them another way. Unreachable
 // endpoints say nothing.
 func pathMTU(endpoints []netip.AddrPort, mark uint32) int {
+	if m, ok := pathMTUIfAny(endpoints, mark); ok {
+		return m
+	}
+	return mtuDefault
+}
+
+// pathMTUIfAny is pathMTU, or false if there is no path to any of them.
+func pathMTUIfAny(endpoints []netip.AddrPort, mark uint32) (int, bool) {
+	addrs := make([]netip.Addr, len(endpoints))
+	for i, e := range endpoints {
+		addrs[i] = e.Addr()
+	}
 	best := 0
+	for addr, m := range PathMTUs(addrs, mark) {
+		if m -= Overhead(addr); best == 0 || m < best {
+			best = m
+		}
+	}
+	return min(max(best, mtuFloor), mtuCeiling), best != 0
+}
+
+// Overhead is what WireGuard puts around a packet for this outer address, in bytes.
+func Overhead(outer netip.Addr) int {
+	if outer.Unmap().Is4() {
+		return overhead4
+	}
+	return overhead6
+}
+
+// PathMTUs says how large a packet to each of these outer addresses may be, in
+// bytes: what the kernel knows (a path MTU it learned, the route's, the device's),
+// and on the internet 1500 at most. What is not reachable is missing.
+func PathMTUs(addrs []netip.Addr, mark uint32) map[netip.Addr]int {
 	fds := map[int]int{}
 	defer func() {
 		for _, fd := range fds {
 			_ = unix.Close(fd)
 		}
 	}()
+	out := map[netip.Addr]int{}
 	seen := map[netip.Addr]bool{}
-	for _, e := range endpoints {
-		addr := e.Addr().Unmap()
+	for _, a := range addrs {
+		addr := a.Unmap()
 		if !addr.IsValid() || seen[addr] {
 			continue
 		}
 		seen[addr] = true
 		m := routeMTU(fds, addr, mark)
-		if m == 0 {
-			continue
-		}
-		if publicAddr(addr) {
+		if m > 0 && publicAddr(addr) {
 			m = min(m, internetMTU)
 		}
-		if addr.Is4() {
-			m -= overhead4
-		} else {
-			m -= overhead6
-		}
-		if best == 0 || m < best {
-			best = m
+		if m > 0 {
+			out[addr] = m
 		}
 	}
-	if best == 0 {
-		return mtuDefault
-	}
-	return min(max(best, mtuFloor), mtuCeiling)
+	return out
 }
 
 func publicAddr(a netip.Addr) bool {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/wgbgp/wgbgp/wg"
@@ -56,10 +57,19 @@ func (m *Manager) look(ctx context.Context, name string, full bool) (wg.DeviceSt
 		Name: name, Backend: d.be.kind(), Up: link.Attrs().Flags&net.FlagUp != 0, MTU: link.Attrs().MTU,
 		PublicKey: dump.PublicKey, ListenPort: dump.ListenPort, At: time.Now(), Peers: dump.states(),
 	}
+	if d.port != dump.ListenPort {
+		d.port = dump.ListenPort
+		m.tapped(d)
+	}
+	if d.roamed(s.Peers) {
+		d.dirty.Store(true)
+		m.signal()
+	}
 	if full && d.table != nil {
 		d.retable(dump)
-	} else {
-		d.roamed(s.Peers)
+	}
+	if b, ok := d.be.(*userBackend); ok {
+		b.drop(d.dead)
 	}
 	if !s.Up || link.Attrs().Index != d.index {
 		d.dirty.Store(true)
@@ -98,10 +108,11 @@ func (d *dev) retable(full dump) {
 	}
 }
 
-// roamed takes over endpoints, so that a dead peer's current one is known.
-func (d *dev) roamed(peers []wg.PeerState) {
+// roamed takes over endpoints, so that a dead peer's current one is known, and
+// reports whether the interface may want another MTU for one of them.
+func (d *dev) roamed(peers []wg.PeerState) (mtu bool) {
 	if d.table == nil {
-		return
+		return false
 	}
 	held := d.table.Peers()
 	for i := range peers {
@@ -109,7 +120,22 @@ func (d *dev) roamed(peers []wg.PeerState) {
 			held = held[1:]
 		}
 		if len(held) > 0 && held[0].Key == peers[i].Key {
-			held[0].Endpoint = peers[i].Endpoint
+			was, is := held[0].Endpoint, peers[i].Endpoint
+			held[0].Endpoint = is
+			mtu = mtu || (d.want.MTU == 0 && was.Addr() != is.Addr() && d.mtuMoves(was, is))
 		}
 	}
+	return mtu
+}
+
+// mtuMoves reports whether the interface's derived MTU may change when a peer's
+// endpoint does: its new path is smaller than any before, or the old one, which
+// may be the smallest, or none at all, gave way to a larger one.
+func (d *dev) mtuMoves(was, is netip.AddrPort) bool {
+	if !is.IsValid() || is == wg.Parked {
+		return false
+	}
+	mark := d.want.FirewallMark
+	now := pathMTU([]netip.AddrPort{is}, mark)
+	return now < d.mtu || now > d.mtu && (!was.IsValid() || was == wg.Parked || pathMTU([]netip.AddrPort{was}, mark) <= d.mtu)
 }

@@ -3,6 +3,7 @@ package device
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/wgbgp/wgbgp/wg"
@@ -34,13 +35,35 @@ func (m *Manager) peers(d *dev, want *wg.Device, sweep bool, a *wg.Applied) {
 		if errs = m.write(d, delta.Ops, a); len(errs) > 0 {
 			delta = m.reread(d, peers, opts)
 		}
+		if want.MTU == 0 && slices.ContainsFunc(delta.Ops, func(op wg.Op) bool { return d.mtuMovesFor(op.Endpoint) }) {
+			d.dirty.Store(true) // the MTU was derived before these endpoints were known
+			m.signal()
+		}
 		if b, ok := d.be.(*userBackend); ok {
 			b.greet(greet)
 			b.shake(moved(delta.Ops))
 		}
 	}
+	d.dead = d.dead[:0]
+	if _, ok := d.be.(*userBackend); ok {
+		for i := range peers {
+			if peers[i].Dead {
+				d.dead = append(d.dead, peers[i].Key)
+			}
+		}
+	}
 	a.Foreign = delta.Foreign
 	m.report(want, delta, errs, a)
+}
+
+// mtuMovesFor reports whether an endpoint that we set may change the derived MTU,
+// now or, where there is no route to it yet, later.
+func (d *dev) mtuMovesFor(e netip.AddrPort) bool {
+	if !e.IsValid() || e == wg.Parked {
+		return false
+	}
+	_, route := pathMTUIfAny([]netip.AddrPort{e}, d.want.FirewallMark)
+	return !route || d.mtuMoves(wg.Parked, e)
 }
 
 // added lists the peers that are new.

@@ -114,7 +114,7 @@ func (m *Manager) linkTask(ctx context.Context) {
 }
 
 func drain[T any](c chan T) {
-	for range c { //nolint:revive // emptied until the sender closes it
+	for range c { // emptied until the sender closes it
 	}
 }
 

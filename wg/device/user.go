@@ -8,11 +8,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
-	"golang.zx2c4.com/wireguard/conn"
 	wgdev "golang.zx2c4.com/wireguard/device"
 	"golang.zx2c4.com/wireguard/tun"
 
@@ -29,12 +29,12 @@ type userBackend struct {
 
 // newUserBackend makes the TUN interface and the device on it. Warnings name
 // what is missing without stopping it from forwarding.
-func newUserBackend(name string, mtu int, log *slog.Logger) (b *userBackend, warning string, err error) {
+func newUserBackend(name string, mtu int, w *watcher, log *slog.Logger) (b *userBackend, warning string, err error) {
 	t, err := openTUN(name)
 	if err != nil {
 		return nil, "", fmt.Errorf("make TUN interface %s: %w", name, err)
 	}
-	b = &userBackend{tun: t, dev: wgdev.NewDevice(t, conn.NewDefaultBind(), userLogger(log.With("device", name)))}
+	b = &userBackend{tun: t, dev: wgdev.NewDevice(t, &bind{watcher: w}, userLogger(log.With("device", name)))}
 	// The socket is what wg(8) talks to. Its directory is shared by all
 	// network namespaces of a machine, so a name may be taken.
 	if b.uapi, err = listenUAPI(name); err != nil {
@@ -119,12 +119,14 @@ func (b *userBackend) set(lines []byte) error {
 	return translate(err)
 }
 
+func (b *userBackend) peer(k wg.Key) *wgdev.Peer { return b.dev.LookupPeer(wgdev.NoisePublicKey(k)) }
+
 // greet starts a handshake with peers that know their endpoint and would not
 // send by themselves, so that a restart costs them a round trip and not the
 // 15 s after which the far end notices.
 func (b *userBackend) greet(keys []wg.Key) {
 	for _, k := range keys {
-		if p := b.dev.LookupPeer(wgdev.NoisePublicKey(k)); p != nil {
+		if p := b.peer(k); p != nil {
 			p.SendKeepalive()
 		}
 	}
@@ -136,8 +138,19 @@ func (b *userBackend) greet(keys []wg.Key) {
 // kernel offers no such order.
 func (b *userBackend) shake(keys []wg.Key) {
 	for _, k := range keys {
-		if p := b.dev.LookupPeer(wgdev.NoisePublicKey(k)); p != nil {
+		if p := b.peer(k); p != nil {
 			_ = p.SendHandshakeInitiation(false) // sent again by its own timer
+		}
+	}
+}
+
+// drop throws away what waits for a handshake with peers that are known to be
+// dead. wireguard-go keeps 128 packets for each, in buffers of 64 KiB, until its
+// tries are over, and every packet, such as a probe's, starts them anew.
+func (b *userBackend) drop(keys []wg.Key) {
+	for _, k := range keys {
+		if p := b.peer(k); p != nil {
+			p.FlushStagedPackets()
 		}
 	}
 }
@@ -240,19 +253,24 @@ func userLogger(log *slog.Logger) *wgdev.Logger {
 		l.Verbosef = func(f string, args ...any) { log.Debug("wireguard-go", "text", redact(fmt.Sprintf(f, args...))) }
 	}
 	l.Errorf = func(f string, args ...any) {
+		if mentions(f, noise) && !log.Enabled(ctx, slog.LevelDebug) {
+			return // thousands of peers that are away say it every few seconds
+		}
 		text := redact(fmt.Sprintf(f, args...))
 		if strings.Contains(text, "failed to parse line") {
 			text = "a client of the UAPI socket sent something unreadable"
 		}
 		level := slog.LevelWarn
-		for _, n := range noise {
-			if strings.Contains(text, n) || errors.Is(firstError(args), os.ErrClosed) {
-				level = slog.LevelDebug
-			}
+		if mentions(text, noise) || errors.Is(firstError(args), os.ErrClosed) {
+			level = slog.LevelDebug
 		}
 		log.Log(ctx, level, "wireguard-go", "text", text)
 	}
 	return l
+}
+
+func mentions(text string, any []string) bool {
+	return slices.ContainsFunc(any, func(s string) bool { return strings.Contains(text, s) })
 }
 
 func firstError(args []any) error {

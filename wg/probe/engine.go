@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -40,9 +39,9 @@ type Engine struct {
 
 	mu      sync.Mutex
 	gen     uint64
-	pending []wg.Probe
-	changed bool
-	wake    int // eventfd, -1 while not running
+	pending []wg.Probe // the set handed over last
+	changed bool       // and not taken yet
+	wake    int        // eventfd, -1 while not running
 
 	stats counters
 }
@@ -74,15 +73,21 @@ func New(opt Options) *Engine {
 }
 
 // Set hands over the whole set of probes, sorted by ID. Unchanged ones keep
-// their rhythm and an open round; an older generation than the last is ignored.
-// It returns at once and may be called before Run.
+// their rhythm and an open round, and so do those of which only the interval
+// changed; an older generation than the last is ignored. The slice must not be
+// changed afterwards: the same one again means that nothing changed and costs
+// nothing. Set returns at once and may be called before Run.
 func (e *Engine) Set(gen uint64, probes []wg.Probe) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if gen < e.gen {
 		return
 	}
-	e.gen, e.pending, e.changed = gen, slices.Clone(probes), true
+	e.gen = gen
+	if e.pending != nil && len(e.pending) == len(probes) && (len(probes) == 0 || &e.pending[0] == &probes[0]) {
+		return
+	}
+	e.pending, e.changed = probes, true
 	e.poke()
 }
 
@@ -97,9 +102,9 @@ func (e *Engine) poke() {
 func (e *Engine) take() ([]wg.Probe, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	p, ok := e.pending, e.changed
-	e.pending, e.changed = nil, false
-	return p, ok
+	ok := e.changed
+	e.changed = false
+	return e.pending, ok
 }
 
 // Stats returns the totals.

@@ -69,6 +69,7 @@ type pathKey struct {
 	device string
 	v6     bool
 	source string
+	mark   uint32
 }
 
 func newLoop(e *Engine) (*loop, error) {

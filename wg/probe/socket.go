@@ -33,7 +33,7 @@ const (
 type device struct {
 	name    string
 	ifr     *unix.Ifreq
-	index   int // 0: missing
+	index   int // 0: missing, anyDevice: sockets are not bound
 	checked time.Duration
 	suspect bool // sending failed, look again
 	paths   []*path
@@ -46,9 +46,16 @@ const recheck = 500 * time.Millisecond
 
 var errNoDevice = errors.New("no-device")
 
+// anyDevice is the index of no interface.
+const anyDevice = -1
+
 // lookup refreshes the index and closes sockets of an earlier life.
 func (d *device) lookup(ctl int, now time.Duration) {
 	d.checked = now
+	if d.name == "" {
+		d.index = anyDevice
+		return
+	}
 	index := 0
 	if d.ifr != nil && unix.IoctlIfreq(ctl, unix.SIOCGIFINDEX, d.ifr) == nil {
 		index = int(d.ifr.Uint32())
@@ -77,7 +84,11 @@ func (p *path) socket(typ, proto int) (int, error) {
 	}
 	// SO_BINDTOIFINDEX is SO_BINDTODEVICE by number (Linux 5.0): it can not
 	// catch another interface of the same name.
-	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, p.dev.index)
+	if p.dev.index != anyDevice {
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, p.dev.index)
+	} else if p.key.mark != 0 {
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(p.key.mark))
+	}
 	if err == nil && p.source.IsValid() {
 		err = unix.Bind(fd, p.local())
 	}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/wgbgp/wgbgp/internal/mmsg"
 	"github.com/wgbgp/wgbgp/wg"
 )
 
@@ -19,8 +20,9 @@ type target struct {
 	probe wg.Probe
 	slot  uint32
 	path  *path
-	to    sockaddr
+	to    mmsg.Sockaddr
 	peer  unix.Sockaddr // TCP
+	hash  uint64
 	phase time.Duration
 	mark  uint64
 
@@ -94,7 +96,7 @@ func (l *loop) set(probes []wg.Probe) {
 	for _, p := range probes {
 		p = normal(p)
 		t := l.byID[p.ID]
-		if t != nil && t.probe != p {
+		if t != nil && t.probe != p && !l.repace(t, p, now) {
 			l.remove(t)
 			t = nil
 		}
@@ -109,6 +111,33 @@ func (l *loop) set(probes []wg.Probe) {
 		}
 	}
 	l.e.stats.targets.Store(uint64(len(l.byID)))
+}
+
+// repace takes over a probe that differs in nothing but its rhythm. Thousands
+// may change at once: one that becomes more frequent starts like a new one,
+// within a tenth of the interval if that is longer, and one that becomes rarer
+// waits for its turn. An open round goes on.
+func (l *loop) repace(t *target, p wg.Probe, now time.Duration) bool {
+	was := t.probe
+	was.Interval, was.Timeout = p.Interval, p.Timeout
+	if was != p {
+		return false
+	}
+	sooner := p.Interval < t.probe.Interval
+	t.probe, t.phase = p, l.phase(t.hash, p.Interval)
+	switch {
+	case t.open:
+	case sooner:
+		l.schedule(t, min(t.when, now+time.Duration(t.hash>>32%uint64(min(p.Interval, max(firstWithin, p.Interval/10))))))
+	default:
+		l.schedule(t, t.after(now))
+	}
+	return true
+}
+
+// phase places a probe on the grid of its interval.
+func (l *loop) phase(hash uint64, interval time.Duration) time.Duration {
+	return time.Duration(hash % uint64(interval)).Truncate(l.grid)
 }
 
 // gridFor is how finely the phases of n probes are spread. A thousand must not
@@ -135,7 +164,7 @@ func (l *loop) add(p wg.Probe, now time.Duration) *target {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(cmp.Or(p.Site, p.ID)))
 	hash := h.Sum64()
-	t := &target{probe: p, fd: -1, phase: time.Duration(hash % uint64(p.Interval)).Truncate(l.grid)}
+	t := &target{probe: p, fd: -1, hash: hash, phase: l.phase(hash, p.Interval)}
 	t.path = l.path(p)
 	t.path.uses++
 	port := p.Port
@@ -146,7 +175,7 @@ func (l *loop) add(p wg.Probe, now time.Duration) *target {
 		port = discard
 	}
 	if p.Target.IsValid() {
-		t.to = newSockaddr(p.Target, port)
+		t.to = mmsg.NewSockaddr(p.Target, port)
 		if p.Target.Is4() {
 			t.peer = &unix.SockaddrInet4{Port: int(port), Addr: p.Target.As4()}
 		} else {
@@ -192,7 +221,7 @@ func (l *loop) remove(t *target) {
 }
 
 func (l *loop) path(p wg.Probe) *path {
-	k := pathKey{p.Device, p.Target.Is6(), ""}
+	k := pathKey{p.Device, p.Target.Is6(), "", p.Mark}
 	if p.Source.IsValid() && p.Source.Is6() == p.Target.Is6() {
 		k.source = p.Source.String()
 	}
@@ -299,7 +328,7 @@ func (l *loop) unsent(t *target, err error) {
 	d := t.path.dev
 	d.suspect = true
 	reason := reasonOf(err)
-	if d.ifr == nil || unix.IoctlIfreq(l.ctl, unix.SIOCGIFINDEX, d.ifr) != nil {
+	if d.name != "" && (d.ifr == nil || unix.IoctlIfreq(l.ctl, unix.SIOCGIFINDEX, d.ifr) != nil) {
 		reason = reasonNoDevice
 	}
 	l.fail(t, reason)
@@ -317,7 +346,7 @@ func (l *loop) read(p *path) {
 			b, from, age := l.in.packet(i, wall)
 			l.answered(p, b, from, now-age)
 		}
-		if n < batchLen {
+		if n < mmsg.Batch {
 			return
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/wgbgp/wgbgp/internal/api"
 )
@@ -15,9 +16,11 @@ import (
 type Backend struct {
 	mu     sync.Mutex
 	View   api.View
+	Chains []api.MTUChain
 	Kernel []api.Problem // what CheckKernel finds
 	In     map[string]api.AdjIn
 	Out    map[string]api.AdjOut
+	Found  api.Discovery
 	Config api.Config
 	Report api.ConfigReport
 	Fault  map[string]error // by method name, e.g. "SetSite"
@@ -82,6 +85,16 @@ func (b *Backend) Neighbors(ctx context.Context) ([]api.Neighbor, error) {
 	return answer(ctx, b, "Neighbors", func() []api.Neighbor { return b.View.Neighbors })
 }
 
+// Discovery implements api.Backend.
+func (b *Backend) Discovery(ctx context.Context) (api.Discovery, error) {
+	return answer(ctx, b, "Discovery", func() api.Discovery { return b.Found })
+}
+
+// BFD answers with the BFD sessions.
+func (b *Backend) BFD(ctx context.Context) ([]api.BFD, error) {
+	return answer(ctx, b, "BFD", bfd)
+}
+
 // AdjIn implements api.Backend.
 func (b *Backend) AdjIn(ctx context.Context, n string) (api.AdjIn, error) {
 	return answer(ctx, b, "AdjIn", func() api.AdjIn { return b.In[n] })
@@ -121,6 +134,19 @@ func (b *Backend) Health(ctx context.Context) ([]api.Health, error) {
 	return answer(ctx, b, "Health", func() []api.Health { return b.View.Health })
 }
 
+// MTU implements api.Backend.
+func (b *Backend) MTU(ctx context.Context, site string) ([]api.MTUChain, error) {
+	return answer(ctx, b, "MTU", func() []api.MTUChain {
+		var out []api.MTUChain
+		for _, c := range b.Chains {
+			if site == "" || site == c.Site {
+				out = append(out, c)
+			}
+		}
+		return out
+	})
+}
+
 // Explain implements api.Backend.
 func (b *Backend) Explain(ctx context.Context, q api.ExplainQuery) (api.Explain, error) {
 	return answer(ctx, b, "Explain", func() api.Explain { return api.ExplainFrom(q, b.View) })
@@ -142,13 +168,84 @@ func (b *Backend) Events() *api.EventLog {
 }
 
 // SetSite implements api.Backend.
-func (b *Backend) SetSite(ctx context.Context, site string, disabled bool) error {
+func (b *Backend) SetSite(ctx context.Context, site string, disabled, _ bool) error {
 	verb := "enable "
 	if disabled {
 		verb = "disable "
 	}
 	return b.order(ctx, "SetSite", verb+site)
 }
+
+// AWSRoutes implements api.Backend.
+func (b *Backend) AWSRoutes(context.Context) (api.AWSRouteList, error) {
+	p := netip.MustParsePrefix("10.101.0.0/16")
+	return api.AWSRouteList{Schema: api.Schema, Rules: 1, Error: "ReplaceRoute: RequestLimitExceeded", RetrySeconds: 4, Entries: api.List[api.AWSRoute]{
+		{Rule: "sites", Table: "rtb-0123456789abcdef0", Prefix: p, Present: true, Target: "eni-b", Holder: "this host", Action: "replace", To: "eni-a", Why: "this host holds the prefix"},
+		{Rule: "sites", Table: "rtb-0123456789abcdef1", Prefix: p, Present: true, Target: "nat-1", Blackhole: true, Holder: "this host", Action: "leave", Why: "it leads to nat-1, which is none of the rule's targets", Problem: true},
+	}}, nil
+}
+
+// AWSFront implements api.Backend.
+func (b *Backend) AWSFront(context.Context) (api.AWSFront, error) {
+	return api.AWSFront{
+		Schema: api.Schema, Error: "DeregisterTargets: Throttling: Rate exceeded", RetrySeconds: 4,
+		Targets: api.List[api.AWSTarget]{{
+			Name: "wireguard", Group: "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/wg/0123456789abcdef", ID: "i-0123456789abcdef0",
+			Port: 51820, State: "unhealthy", Reason: "Target.FailedHealthChecks", Others: 2, Healthy: 1, Action: "deregister", Why: "this host has left",
+		}},
+		Records: api.List[api.AWSRecord]{
+			{Name: "endpoint", Zone: "Z0123456789ABCDEFGHIJ", Record: "wg.example.net", SetID: "gw-a", Action: "remove", Why: "this host leaves", Present: api.List[api.AWSRecordSet]{
+				{Type: "A", Values: api.List[string]{"203.0.113.10"}, Policy: "weighted", Weight: 100, TTLSeconds: 60},
+				{Type: "AAAA", Values: api.List[string]{"2001:db8::10"}, Policy: "weighted", Weight: 100, TTLSeconds: 60},
+			}},
+			{Name: "old", Zone: "Z0123456789ABCDEFGHIJ", Record: "vpn.example.net", SetID: "gw-a", Action: "leave", Why: "the A record gw-a has no owner record: adopt = true takes it over", Problem: true},
+		},
+	}, nil
+}
+
+// HA implements api.Backend.
+func (b *Backend) HA(ctx context.Context) (api.HAList, error) {
+	sites, err := b.Sites(ctx)
+	var out api.List[api.HASite]
+	for _, s := range sites {
+		out = append(out, api.HASite{Site: s.Name, Verdict: s.Verdict, Since: s.Since, Role: s.Role, Rank: "direct"})
+	}
+	if len(out) > 1 {
+		out[0].Order, out[0].By, out[0].Holder, out[0].Rank = api.OrderFailover, "uid 0 pid 1", "gw-b", "indirect"
+		out[0].Others = api.List[api.HAOther]{{Host: "gw-b", Region: "eu", Rank: "direct", Since: ago(time.Hour)}, {Host: "gw-c", Region: "us", Rank: "backup", Dead: true}}
+		out[1].OutbidSeconds, out[1].Rank = 12, "takeover"
+		out[1].Elsewhere = &api.Elsewhere{Host: "gw-b", Endpoint: "203.0.113.21:51820", Heard: ago(3 * time.Second), Greeting: "takeover"}
+	}
+	hosts := api.List[api.HAHost]{
+		{Host: "gw-b", Region: "eu", State: "Established", Since: ago(time.Hour), Told: 2},
+		{Host: "gw-c", Region: "us", State: "Idle", Since: ago(time.Minute), Died: ago(time.Minute), Reason: "bfd-down", Detail: "no packet from it"},
+	}
+	return api.HAList{Region: "eu", Hosts: hosts, Sites: out}, err
+}
+
+// Steer implements api.Backend.
+func (b *Backend) Steer(ctx context.Context, o api.Steer) error {
+	return b.order(ctx, "Steer", o.Order+" "+o.Site)
+}
+
+// Drain implements api.Backend.
+func (b *Backend) Drain(ctx context.Context, o api.Drain) error {
+	return b.order(ctx, "Drain", "drain "+o.Reason)
+}
+
+// Undrain implements api.Backend.
+func (b *Backend) Undrain(ctx context.Context) error { return b.order(ctx, "Undrain", "undrain") }
+
+// RestartCost implements api.Backend.
+func (b *Backend) RestartCost(context.Context) (api.Restart, error) {
+	return api.Restart{
+		Schema: api.Schema, Program: "/usr/bin/wgbgpd", Forwards: true, Keep: api.List[string]{"paris"},
+		Lose: api.List[string]{"tgw-a/1", "tgw-a/2"}, Alone: 2, Refused: "tgw-a/1, tgw-a/2 would have no route to 2 prefixes until the next process announces them",
+	}, nil
+}
+
+// Restart implements api.Backend.
+func (b *Backend) Restart(ctx context.Context) error { return b.order(ctx, "Restart", "restart") }
 
 // ResetNeighbor implements api.Backend.
 func (b *Backend) ResetNeighbor(ctx context.Context, n string) error {

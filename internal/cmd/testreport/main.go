@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -9,8 +10,11 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/wgbgp/wgbgp/internal/nstest"
 )
@@ -20,19 +24,22 @@ func main() {
 	skipsFile := flag.String("skips", "", "`file` with the skips that are expected")
 	raceNS := flag.Bool("race-namespaces", false, "race detector in the namespace tests too")
 	vm := flag.String("vm", "no", "tests on a Debian kernel in a virtual machine: no, also or only")
+	docker := flag.String("docker", "no", "labs in Docker by the real containerlab: no, also or only")
 	timeout := flag.Duration("timeout", 15*time.Minute, "for the tests of one package")
 	flag.Parse()
 	packages := flag.Args()
 	if len(packages) == 0 {
 		packages = []string{"./..."}
 	}
-	switch *vm {
-	case "no", "also", "only":
-	default:
-		fmt.Fprintf(os.Stderr, "testreport: -vm %q: want no, also or only\n", *vm)
-		os.Exit(2)
+	for name, word := range map[string]string{"vm": *vm, "docker": *docker} {
+		switch word {
+		case "no", "also", "only":
+		default:
+			fmt.Fprintf(os.Stderr, "testreport: -%s %q: want no, also or only\n", name, word)
+			os.Exit(2)
+		}
 	}
-	ok, err := run(os.Stdout, options{*strict, *skipsFile, *raceNS, *vm, *timeout, packages})
+	ok, err := run(os.Stdout, options{*strict, *skipsFile, *raceNS, *vm, *docker, *timeout, packages})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testreport:", err)
 	}
@@ -46,6 +53,7 @@ type options struct {
 	skipsFile      string
 	raceNamespaces bool
 	vm             string // no, also or only
+	docker         string // likewise
 	timeout        time.Duration
 	packages       []string
 }
@@ -57,14 +65,19 @@ func run(w io.Writer, o options) (ok bool, err error) {
 			return false, err
 		}
 	}
-	r := newResults(w)
-	if o.vm != "only" {
+	r := newResults(&wholeLines{w: w})
+	if o.vm != "only" && o.docker != "only" {
 		if err := runHere(r, w, o); err != nil {
 			return false, err
 		}
 	}
 	if o.vm != "no" {
 		if err := runVM(r, w, o.timeout); err != nil {
+			return false, err
+		}
+	}
+	if o.docker != "no" {
+		if err := runDocker(r, w, o.timeout); err != nil {
 			return false, err
 		}
 	}
@@ -83,16 +96,99 @@ func runHere(r *results, w io.Writer, o options) error {
 	if len(deferred) > 0 {
 		fmt.Fprintln(w, "== tests in network namespaces")
 	}
-	for _, d := range deferred {
-		args := []string{"-count=1", "-timeout", o.timeout.String(), "-run", exactly(d.tests)}
-		if o.raceNamespaces {
-			args = append(args, "-race")
-		}
-		if err := goTest(r, "", append(args, d.pkg)...); err != nil {
-			return err
-		}
-		r.missing(d)
+	beside, after := schedule(deferred)
+	inNamespaces := newResults(r.w)
+	if err := inLanes(inNamespaces, lanes, o, beside); err != nil {
+		return err
 	}
+	if err := inLanes(inNamespaces, 1, o, after); err != nil {
+		return err
+	}
+	err := inNamespaces.repeat(w, func(own *results, units []key) error {
+		for _, u := range units {
+			if err := goTest(own, "", "-count=1", "-parallel=1", "-timeout", o.timeout.String(), "-run", subtest(u.test), u.pkg); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	r.merge(inNamespaces)
+	return err
+}
+
+// lanes is how many packages are tested side by side: tests in namespaces wait
+// most of the time.
+const lanes = 2
+
+// long are packages that take longest: they come first, so that no lane is left
+// with a long one at the end.
+var long = []string{"labs/accept", "labs/topologies"}
+
+// alone are packages, or tests of one by the beginning of their names, that measure
+// or load the machine: no other beside them.
+var alone = []struct{ pkg, tests string }{
+	{"labs/bench", "Test"}, {"labs/cmd/demo", "Test"}, {"bgp/bfd", "Test"}, {"labs/accept", "TestSameKey"},
+}
+
+// schedule says what runs in lanes, in which order, and what runs alone afterwards.
+func schedule(deferred []deferredTests) (beside, after []deferredTests) {
+	for _, d := range deferred {
+		for _, a := range alone {
+			if !strings.HasSuffix(d.pkg, "/"+a.pkg) {
+				continue
+			}
+			mine, others := deferredTests{pkg: d.pkg}, deferredTests{pkg: d.pkg}
+			for _, t := range d.tests {
+				if strings.HasPrefix(t, a.tests) {
+					mine.tests = append(mine.tests, t)
+				} else {
+					others.tests = append(others.tests, t)
+				}
+			}
+			if len(mine.tests) > 0 {
+				after = append(after, mine)
+			}
+			d = others
+		}
+		if len(d.tests) > 0 {
+			beside = append(beside, d)
+		}
+	}
+	rank := func(d deferredTests) int {
+		return slices.IndexFunc(long, func(p string) bool { return strings.HasSuffix(d.pkg, "/"+p) })
+	}
+	slices.SortStableFunc(beside, func(a, b deferredTests) int {
+		return cmp.Or(cmp.Compare(rank(b), rank(a)), cmp.Compare(len(b.tests), len(a.tests)))
+	})
+	return beside, after
+}
+
+// inLanes tests each package, n at a time, and returns the first error.
+func inLanes(r *results, n int, o options, packages []deferredTests) error {
+	var g errgroup.Group
+	g.SetLimit(n)
+	for _, d := range packages {
+		g.Go(func() error {
+			own := newResults(r.w)
+			err := namespaceTests(own, o, d)
+			r.merge(own)
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+// namespaceTests runs what one package put off.
+func namespaceTests(r *results, o options, d deferredTests) error {
+	// Those that say so run side by side, more than there are processors.
+	args := []string{"-count=1", "-parallel=4", "-timeout", o.timeout.String(), "-run", exactly(d.tests)}
+	if o.raceNamespaces {
+		args = append(args, "-race")
+	}
+	if err := goTest(r, "", append(args, d.pkg)...); err != nil {
+		return err
+	}
+	r.missing(d)
 	return nil
 }
 

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/wgbgp/wgbgp/internal/nstest"
 )
@@ -33,6 +35,7 @@ const (
 type key struct{ pkg, test string }
 
 type results struct {
+	mu       sync.Mutex // of outcomes and reasons, for merge
 	w        io.Writer
 	outcomes map[key]outcome
 	reasons  map[key]string // of skips
@@ -41,6 +44,7 @@ type results struct {
 	build    map[string]*strings.Builder // build output by import path
 	ran      map[string]int              // tests finished by package in this pass
 	bad      int                         // failures seen in this pass
+	unsteady []key                       // failed beside others, passed alone
 }
 
 func newResults(w io.Writer) *results {
@@ -177,6 +181,29 @@ func (r *results) exited(what string) {
 	r.bad = 0
 }
 
+// merge takes over what a run beside others came to.
+func (r *results) merge(other *results) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for k, o := range other.outcomes {
+		r.set(k, o)
+	}
+	maps.Copy(r.reasons, other.reasons)
+	r.unsteady = append(r.unsteady, other.unsteady...)
+}
+
+// wholeLines lets several runs write to one place: each Write is a whole text.
+type wholeLines struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *wholeLines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
+}
+
 // deferredTests are the tests of one package that wait for the second pass.
 type deferredTests struct {
 	pkg   string
@@ -220,7 +247,6 @@ func (r *results) report(strict bool, expected expectations) bool {
 			fails = append(fails, k)
 		}
 	}
-	byName := func(a, b key) int { return strings.Compare(a.pkg+" "+a.test, b.pkg+" "+b.test) }
 	slices.SortFunc(skips, byName)
 	slices.SortFunc(fails, byName)
 
@@ -234,6 +260,9 @@ func (r *results) report(strict bool, expected expectations) bool {
 		}
 		fmt.Fprintf(r.w, "skipped: %s %s: %s (%s)\n", k.pkg, k.test, r.reasons[k], note)
 	}
+	for _, k := range r.unsteady {
+		fmt.Fprintf(r.w, "unsteady: %s %s: failed beside others, passed alone\n", k.pkg, k.test)
+	}
 	for _, k := range fails {
 		fmt.Fprintf(r.w, "failed: %s %s\n", k.pkg, k.test)
 	}
@@ -245,6 +274,8 @@ func (r *results) report(strict bool, expected expectations) bool {
 	fmt.Fprintf(r.w, "%d passed, %d failed, %d skipped\n", count[passed], count[failed], count[skipped])
 	return good
 }
+
+func byName(a, b key) int { return strings.Compare(a.pkg+" "+a.test, b.pkg+" "+b.test) }
 
 // skipReason is what a skipped test said, without the frame go test puts around
 // it.

@@ -86,6 +86,22 @@ func TestGoTestThatFailsWithoutATestIsAFailure(t *testing.T) {
 	}
 }
 
+func TestRunsBesideEachOtherMakeOneAccount(t *testing.T) {
+	r, out := feed()
+	for _, action := range []string{"pass", "fail"} {
+		own := newResults(r.w)
+		own.line([]byte(`{"Action":"` + action + `","Package":"` + action + `","Test":"TestA"}`))
+		own.line([]byte(`{"Action":"` + action + `","Package":"` + action + `"}`))
+		if action == "fail" {
+			own.exited("fail") // its own failed test explains it
+		}
+		r.merge(own)
+	}
+	if r.report(false, nil) || !strings.Contains(out.String(), "1 passed, 1 failed, 0 skipped") {
+		t.Errorf("got:\n%s", out)
+	}
+}
+
 func TestDeferredTestCountsByItsSecondPass(t *testing.T) {
 	first := []string{
 		`{"Action":"output","Package":"p","Test":"TestA","Output":"    a.go:1: ` + nstest.DeferReason + `\n"}`,

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,7 +34,9 @@ var suites = []suite{
 	{"wg/device", []string{"WGBGP_TEST_BACKEND=kernel"}, ".", "device.test"},
 	{"tgwconnect/gre", []string{"WGBGP_KERNEL_GRE=1"}, ".", "gre.test"},
 	{"bgp/fib", nil, "VRF|RoutesReachTheKernel|PacketsFollow|TunnelPacket|SegmentSize", "fib.test"}, // the rest asks ip(8) too often for emulation
+	{"cmd/wgbgp", nil, "KernelGRE", "wgbgp.test"},
 	{"labs/gwlab", nil, "Kernel", "gwlab.test"},
+	{"labs/topologies", []string{"WGBGP_LAB_VM=1"}, "KernelScenarios", "topologies.test"},
 }
 
 // vmTests stands in the account for tests that could not be started at all.
@@ -50,7 +53,7 @@ const (
 // their tests like those of go test.
 func runVM(r *results, w io.Writer, timeout time.Duration) error {
 	fmt.Fprintln(w, "== tests on a Debian kernel in a virtual machine")
-	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
+	found, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
 		return fmt.Errorf("find the module: %w", err)
 	}
@@ -59,15 +62,40 @@ func runVM(r *results, w io.Writer, timeout time.Duration) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	module := strings.TrimSpace(string(root))
-	script, err := prepare(module, dir, timeout)
+	root := strings.TrimSpace(string(found))
+	if err := build(root, dir); err != nil {
+		return err
+	}
+	inVM := newResults(r.w)
+	defer func() { r.merge(inVM) }()
+	if err := boot(inVM, w, root, dir, timeout, suites); err != nil {
+		return err
+	}
+	return inVM.repeat(w, func(own *results, units []key) error {
+		for _, u := range units {
+			n := slices.IndexFunc(suites, func(s suite) bool { return u.pkg == module+"/"+s.dir })
+			if n < 0 {
+				continue
+			}
+			one := suites[n]
+			one.run = subtest(u.test)
+			if err := boot(own, w, root, dir, timeout, []suite{one}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// boot runs suites in one boot of labs/vm/run.
+func boot(r *results, w io.Writer, root, dir string, timeout time.Duration, suites []suite) error {
+	script, err := write(root, dir, timeout, suites)
 	if err != nil {
 		return err
 	}
-
-	cmd := exec.Command(filepath.Join(module, "labs/vm/run"), "/bin/sh", script)
-	cmd.Dir = module
-	cmd.Env = append(os.Environ(), "VM_SHARE="+module+" "+dir, fmt.Sprintf("VM_TIMEOUT=%.0f", timeout.Seconds()))
+	cmd := exec.Command(filepath.Join(root, "labs/vm/run"), "/bin/sh", script)
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "VM_SHARE="+root+" "+dir, fmt.Sprintf("VM_TIMEOUT=%.0f", timeout.Seconds()))
 	var said bytes.Buffer
 	cmd.Stderr = io.MultiWriter(os.Stderr, &said)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
@@ -79,7 +107,7 @@ func runVM(r *results, w io.Writer, timeout time.Duration) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the virtual machine: %w", err)
 	}
-	v := vmReader{r: r, w: w}
+	v := vmReader{r: r, w: w, suites: suites}
 	v.read(out)
 	err = cmd.Wait()
 	var exit *exec.ExitError
@@ -98,26 +126,31 @@ func runVM(r *results, w io.Writer, timeout time.Duration) error {
 	return nil
 }
 
-// prepare builds into dir what the VM runs and writes the script that runs it.
-func prepare(module, dir string, timeout time.Duration) (script string, err error) {
-	daemon, cli, err := gwlab.BuildPrograms(dir)
-	if err != nil {
-		return "", err
+// build makes in dir what the VM runs.
+func build(root, dir string) error {
+	if _, _, err := gwlab.BuildPrograms(dir); err != nil {
+		return err
 	}
 	args := []string{"test", "-c", "-o", dir + "/"}
 	for _, s := range suites {
 		args = append(args, "./"+s.dir)
 	}
 	build := exec.Command("go", args...)
-	build.Dir, build.Env = module, append(os.Environ(), "CGO_ENABLED=0")
+	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the tests for the virtual machine: %w\n%s", err, out)
+		return fmt.Errorf("build the tests for the virtual machine: %w\n%s", err, out)
 	}
+	return nil
+}
+
+// write makes the script that runs suites in the VM.
+func write(root, dir string, timeout time.Duration, suites []suite) (script string, err error) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "export WGBGP_TEST_DAEMON='%s' WGBGP_TEST_CLI='%s'\necho \"%s$(uname -r)\"\n", daemon, cli, markKernel)
+	fmt.Fprintf(&b, "export WGBGP_TEST_DAEMON='%s' WGBGP_TEST_CLI='%s'\necho \"%s$(uname -r)\"\n",
+		filepath.Join(dir, "wgbgpd"), filepath.Join(dir, "wgbgp"), markKernel)
 	for n, s := range suites {
 		fmt.Fprintf(&b, "cd '%s' || exit\necho '%s%d'\nenv %s '%s' -test.v=test2json -test.timeout=%s -test.run='%s'\necho \"%s$?\"\n",
-			filepath.Join(module, s.dir), markBegin, n, strings.Join(s.env, " "), filepath.Join(dir, s.name), timeout, s.run, markEnd)
+			filepath.Join(root, s.dir), markBegin, n, strings.Join(s.env, " "), filepath.Join(dir, s.name), timeout, s.run, markEnd)
 	}
 	script = filepath.Join(dir, "all.sh")
 	return script, os.WriteFile(script, []byte(b.String()), 0o600)
@@ -125,10 +158,11 @@ func prepare(module, dir string, timeout time.Duration) (script string, err erro
 
 // vmReader cuts the VM's output into that of the suites.
 type vmReader struct {
-	r     *results
-	w     io.Writer
-	ended int // suites that came to their end
-	test  *converter
+	r      *results
+	w      io.Writer
+	suites []suite // in the order of the script
+	ended  int     // that came to their end
+	test   *converter
 }
 
 func (v *vmReader) read(out io.Reader) {
@@ -153,8 +187,8 @@ func (v *vmReader) line(line string) {
 		fmt.Fprintf(v.w, "Linux %s", strings.TrimPrefix(line, markKernel))
 	case strings.HasPrefix(line, markBegin):
 		v.stop()
-		if n, err := strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(line, markBegin))); err == nil && n < len(suites) {
-			v.test = convert(v.r, module+"/"+suites[n].dir)
+		if n, err := strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(line, markBegin))); err == nil && n < len(v.suites) {
+			v.test = convert(v.r, module+"/"+v.suites[n].dir)
 		}
 	case strings.Contains(line, markEnd): // after a crash it may follow text without a newline
 		before, status, _ := strings.Cut(line, markEnd)

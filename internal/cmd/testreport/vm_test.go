@@ -10,7 +10,7 @@ import (
 // inVM reads lines as a VM prints them.
 func inVM(lines ...string) (vmReader, *bytes.Buffer) {
 	var out bytes.Buffer
-	v := vmReader{r: newResults(&out), w: &out}
+	v := vmReader{r: newResults(&out), w: &out, suites: suites}
 	v.read(strings.NewReader(strings.Join(lines, "\n")))
 	return v, &out
 }

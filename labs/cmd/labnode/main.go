@@ -1,7 +1,7 @@
 // Command labnode plays one part of a lab in the network namespace it is started
 // in:
 //
-//	labnode lab-tgw CONFIG.json    a Transit Gateway (labs/tgwdouble)
+//	labnode lab-tgw CONFIG.json    a Transit Gateway (labs/tgwsim/plain)
 //	labnode lab-site CONFIG.json   a remote site (labs/site)
 package main
 

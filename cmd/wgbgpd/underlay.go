@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/wgbgp/wgbgp/ha"
+)
+
+// Addresses that only a default route leads to: TEST-NET-2 (RFC 5737) and the
+// benchmarking prefix (RFC 5180).
+var (
+	somewhere4 = netip.MustParseAddr("198.51.100.1")
+	somewhere6 = netip.MustParseAddr("2001:2::1")
+)
+
+// underlayEvery is how often the kernel is asked for the way there.
+const underlayEvery = time.Second
+
+// watchUnderlay tells the core whether tunnel packets have a default route, when
+// that is not what it was told last.
+func (g *gateway) watchUnderlay(ctx context.Context) error {
+	var told *ha.UnderlayObserved
+	for {
+		wait(ctx, underlayEvery)
+		if ctx.Err() != nil {
+			return nil
+		}
+		p := g.fibEdge.latest.Load()
+		if p == nil {
+			continue
+		}
+		leads := func(a netip.Addr) bool {
+			r, err := g.fib.Lookup(a, p.FIB.Mark)
+			return err == nil && r.Type == "unicast"
+		}
+		if now := (ha.UnderlayObserved{Default4: leads(somewhere4), Default6: leads(somewhere6)}); told == nil || *told != now {
+			g.inbox.put(now)
+			told = &now
+		}
+	}
+}
