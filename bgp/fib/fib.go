@@ -126,6 +126,11 @@ func (f *FIB) Close() error {
 // the next Apply. Missed and doubled signals do no harm.
 func (f *FIB) Events() <-chan struct{} { return f.mon.events }
 
+// Underlay says "look again" where packets go that no specific route leads: a
+// default route of any table, a device, an address or a rule changed. The kernel
+// tells of a device before it takes the routes away that went by it.
+func (f *FIB) Underlay() <-chan struct{} { return f.mon.underlay }
+
 // Apply makes the kernel hold the wanted set and reports what is now true. The
 // routes of want are kept and must not be changed afterwards; plans that share
 // NextHops slices between routes are compared fastest. What is already so is

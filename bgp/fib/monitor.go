@@ -28,13 +28,14 @@ const (
 // So a filter in the kernel drops what our request socket caused, and routes
 // of tables we do not care about, before they are queued.
 type monitor struct {
-	events chan struct{}
-	dirt   atomic.Uint32
-	file   *os.File
-	raw    syscall.RawConn
-	self   uint32 // netlink address of the request socket
-	count  *Counters
-	ended  chan struct{}
+	events   chan struct{}
+	underlay chan struct{}
+	dirt     atomic.Uint32
+	file     *os.File
+	raw      syscall.RawConn
+	self     uint32 // netlink address of the request socket
+	count    *Counters
+	ended    chan struct{}
 
 	mu        sync.Mutex
 	frame     frame
@@ -51,7 +52,7 @@ func newMonitor(self uint32, buffer int, count *Counters) (*monitor, error) {
 		return nil, fmt.Errorf("open event socket: %w", err)
 	}
 	m := &monitor{
-		events: make(chan struct{}, 1), self: self, count: count,
+		events: make(chan struct{}, 1), underlay: make(chan struct{}, 1), self: self, count: count,
 		ended: make(chan struct{}), links: map[int32]link{}, deviceful: true,
 	}
 	if buffer == 0 {
@@ -85,9 +86,9 @@ func newMonitor(self uint32, buffer int, count *Counters) (*monitor, error) {
 }
 
 // attachFilter makes the kernel drop notifications that the socket with
-// address self caused, route messages of tables other than main and ours, and
-// those of buckets, of which a resilient group sends hundreds when a member is
-// back.
+// address self caused, route messages of tables other than main and ours unless
+// they are about a default route, and those of buckets, of which a resilient
+// group sends hundreds when a member is back.
 func attachFilter(fd int, self, table uint32) error {
 	swap := func(v uint32) uint32 { // loads of a filter are big-endian, netlink headers are native
 		b := make([]byte, 4)
@@ -111,14 +112,16 @@ func attachFilter(fd int, self, table uint32) error {
 	)
 	prog := []unix.SockFilter{
 		{Code: ldw, K: 12}, // nlmsg_pid
-		{Code: jeq, K: swap(self), Jt: 8},
+		{Code: jeq, K: swap(self), Jt: 10},
 		{Code: ldh, K: 4}, // nlmsg_type
-		{Code: jeq, K: swap16(unix.RTM_NEWNEXTHOPBUCKET), Jt: 6},
+		{Code: jeq, K: swap16(unix.RTM_NEWNEXTHOPBUCKET), Jt: 8},
 		{Code: jeq, K: swap16(unix.RTM_NEWROUTE), Jt: 1},
-		{Code: jeq, K: swap16(unix.RTM_DELROUTE), Jf: 3},
+		{Code: jeq, K: swap16(unix.RTM_DELROUTE), Jf: 5},
 		{Code: ldb, K: sizeofNlMsghdr + 4}, // rtm_table
-		{Code: jeq, K: unix.RT_TABLE_MAIN, Jt: 1},
-		{Code: jeq, K: t8, Jf: 1},
+		{Code: jeq, K: unix.RT_TABLE_MAIN, Jt: 3},
+		{Code: jeq, K: t8, Jt: 2},
+		{Code: ldb, K: sizeofNlMsghdr + 1}, // rtm_dst_len
+		{Code: jeq, K: 0, Jf: 1},
 		{Code: ret, K: all},
 		{Code: ret, K: 0},
 	}
@@ -164,6 +167,7 @@ func (m *monitor) run() {
 			// The subscription goes on, but something was lost: look at everything.
 			m.count.Overflows.Add(1)
 			m.tell(dirtAll | dirtMain | dirtRules)
+			kick(m.underlay)
 		case err != nil:
 			continue
 		default:
@@ -182,17 +186,36 @@ func (m *monitor) read(b []byte) {
 		if h.pid == m.self {
 			continue
 		}
+		if leadsOut(h.typ, body) {
+			kick(m.underlay)
+		}
 		if d := m.matters(h.typ, body); d != 0 {
 			m.tell(d)
 		}
 	}
 }
 
+// leadsOut reports whether a notification may be about the way to addresses that
+// no specific route leads to.
+func leadsOut(typ uint16, body []byte) bool {
+	switch typ {
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+		return len(body) > 1 && body[1] == 0 // rtm_dst_len
+	case unix.RTM_NEWLINK, unix.RTM_DELLINK, unix.RTM_NEWADDR, unix.RTM_DELADDR, unix.RTM_NEWRULE, unix.RTM_DELRULE:
+		return true
+	}
+	return false
+}
+
 func (m *monitor) tell(d uint32) {
 	m.count.Events.Add(1)
 	m.dirt.Or(d)
+	kick(m.events)
+}
+
+func kick(c chan<- struct{}) {
 	select {
-	case m.events <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

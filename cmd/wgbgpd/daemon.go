@@ -88,7 +88,7 @@ func serve(file string, cfg *configs.Config, stores *stores, warnings configs.Pr
 	tasks.Go(func() error { return l.run(ctx) })
 	tasks.Go(func() error { return l.losses.run(ctx) })
 	tasks.Go(func() error { return g.observe(ctx) })
-	tasks.Go(func() error { return g.watchUnderlay(ctx) })
+	tasks.Go(func() error { return g.watchUnderlay(ctx, underlayEvery) })
 	tasks.Go(func() error { return g.probes.Run(ctx) })
 	tasks.Go(func() error { return g.bfd.Run(ctx) })
 	tasks.Go(func() error { return g.fleet.Run(ctx) })

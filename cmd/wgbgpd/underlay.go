@@ -15,21 +15,23 @@ var (
 	somewhere6 = netip.MustParseAddr("2001:2::1")
 )
 
-// underlayEvery is how often the kernel is asked for the way there.
-const underlayEvery = time.Second
+const (
+	// underlayEvery is how often the kernel is asked for the way there even if it
+	// tells of no change, as with routes that are half a default route each.
+	underlayEvery = time.Second
+	// underlayAgain is when it is asked once more after it told of one: routes
+	// go a moment after their device.
+	underlayAgain = 50 * time.Millisecond
+)
 
 // watchUnderlay tells the core whether tunnel packets have a default route, when
 // that is not what it was told last.
-func (g *gateway) watchUnderlay(ctx context.Context) error {
+func (g *gateway) watchUnderlay(ctx context.Context, every time.Duration) error {
 	var told *ha.UnderlayObserved
-	for {
-		wait(ctx, underlayEvery)
-		if ctx.Err() != nil {
-			return nil
-		}
+	look := func() {
 		p := g.fibEdge.latest.Load()
 		if p == nil {
-			continue
+			return
 		}
 		leads := func(a netip.Addr) bool {
 			r, err := g.fib.Lookup(a, p.FIB.Mark)
@@ -39,5 +41,19 @@ func (g *gateway) watchUnderlay(ctx context.Context) error {
 			g.inbox.put(now)
 			told = &now
 		}
+	}
+	timer := time.NewTimer(every)
+	defer timer.Stop()
+	for {
+		look()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		case <-g.fib.Underlay():
+			look()
+			wait(ctx, underlayAgain)
+		}
+		timer.Reset(every)
 	}
 }
