@@ -45,12 +45,16 @@ func routersConfig() *ha.Config {
 
 // runLoop runs a loop in a bubble of synctest until the test's body ends.
 func runLoop(t *testing.T, body func(t *testing.T, l *loop, h *handed)) {
+	runLoopOf(t, routersConfig(), body)
+}
+
+func runLoopOf(t *testing.T, cfg *ha.Config, body func(t *testing.T, l *loop, h *handed)) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &handed{began: time.Now()}
 		log := slog.New(slog.DiscardHandler)
 		l := &loop{
 			log: log, inbox: newInbox(), asks: make(chan func(time.Time)), edges: []applier{h}, beat: func() {},
-			events: &journal{log: log, out: api.NewEventLog(64)}, core: ha.New(time.Now(), routersConfig()),
+			events: &journal{log: log, out: api.NewEventLog(64)}, core: ha.New(time.Now(), cfg),
 			board: healthz.NewBoard(), losses: newLosses(nil, log),
 		}
 		ctx, stop := context.WithCancel(t.Context())
