@@ -154,7 +154,12 @@ func (k *candidate) wish() *wish {
 // asks for.
 func (w *walker) audience(e *entry, k *candidate) []bgp.Export {
 	t := &w.c.exports
-	to := t.get(exportKey{k.kind(), k.fromTGW(), w.rankAt(e, k)})
+	rank := w.rankAt(e, k)
+	to := t.get(exportKey{k.kind(), k.fromTGW(), rank})
+	if s := w.standsBy(e); s != nil && rank == RankRemote {
+		to = t.second
+		w.holdLess(s, "the fleet is told that it could")
+	}
 	if len(to) == 0 && k.site != nil {
 		w.hold(e, k, ReasonNoAudience, "")
 	}

@@ -143,6 +143,7 @@ type neighborState struct {
 	suspected, died time.Time
 	confirm         *confirming // nil: nothing is asked
 	far             int         // see distance
+	remote          uint32      // the MED with which it tells rank remote
 	link            *siteState  // the WireGuard link to it; nil: there is none
 
 	gateways []netip.Addr // that it named, see note
@@ -208,6 +209,7 @@ func (c *Core) Reconfigure(now time.Time, cfg *Config) {
 	for i := range cfg.Neighbors {
 		n := &neighborState{cfg: &cfg.Neighbors[i], split: []string{cfg.Neighbors[i].Name}}
 		n.hop, n.far = []bgp.NextHop{{Device: n.cfg.Device}}, cfg.Gateway.distance(n.cfg)
+		n.remote = cfg.rankAttrs(n.cfg.Group, RankRemote).MED
 		if o := old.neighbors[n.cfg.Name]; o != nil {
 			n.seen, n.once, n.flush, n.suspected, n.died = o.seen, o.once, o.flush, o.suspected, o.died
 			n.losing, n.gateways = o.losing, o.gateways

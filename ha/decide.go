@@ -36,7 +36,7 @@ const (
 var stepTexts = map[Step]string{
 	StepPermitted: "not permitted",
 	StepUsable:    "usable",
-	StepWaits:     "another region carries it, and this site does not preempt",
+	StepWaits:     "another region carries it, and the site does not preempt",
 	StepRole:      "role",
 	StepStatic:    "configured before learned",
 	StepPref:      "local preference (RFC 4271 section 9.1.1)",

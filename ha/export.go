@@ -18,6 +18,7 @@ type exportTable struct {
 	lastOut       []bgp.Export
 	last          exportKey // the walk asks for the same one many times in a row
 	to            []bgp.Export
+	second        []bgp.Export // for a path of another region that a site of this host could carry too, see standsBy
 }
 
 func (t *exportTable) get(k exportKey) []bgp.Export {
@@ -100,7 +101,8 @@ func BackupGroup(group string) string { return group + "/backup" }
 // newExportTable derives the audiences from the neighbors that may be told
 // anything (RFC 8212). What comes from a Transit Gateway goes to none, be it by way
 // of another host, and what comes from the fleet goes to no iBGP neighbor
-// (RFC 4271 section 9.2.1; there is no reflection as of RFC 4456).
+// (RFC 4271 section 9.2.1; there is no reflection as of RFC 4456), but for what a
+// site of this host could carry too, see standsBy.
 func newExportTable(cfg *Config) exportTable {
 	groups := exportGroups(cfg)
 	t := exportTable{all: map[exportKey][]bgp.Export{}, less: map[lessKey][]bgp.Export{}, more: map[moreKey][]bgp.Export{}}
@@ -124,12 +126,23 @@ func newExportTable(cfg *Config) exportTable {
 				}
 				to = append(to, f.export(cfg, g, k))
 			}
-			slices.SortFunc(to, func(x, y bgp.Export) int { return cmp.Compare(x.Group, y.Group) })
+			slices.SortFunc(to, compareGroups)
 			t.all[k] = to
 		}
 	}
+	t.second = t.all[exportKey{bgp.KindFleet, false, RankRemote}]
+	remote := exportKey{bgp.KindFleet, false, RankRemote}
+	t.second = slices.Clone(t.all[remote])
+	for g, f := range groups {
+		if f.ibgp || f.kind == bgp.KindFleet && cfg.rankAttrs(g, RankRemote).MED > cfg.rankAttrs(g, RankIndirect).MED { // see holder
+			t.second = append(t.second, f.export(cfg, g, remote))
+		}
+	}
+	slices.SortFunc(t.second, compareGroups)
 	return t
 }
+
+func compareGroups(a, b bgp.Export) int { return cmp.Compare(a.Group, b.Group) }
 
 func exportGroups(cfg *Config) map[string]groupFacts {
 	backup := map[string]bool{}

@@ -28,6 +28,37 @@ func (g *Gateway) distance(n *bgp.Neighbor) int {
 	return 1 + len(g.Prefer)
 }
 
+// second reports whether a host of the fleet says that one of another region
+// carries it, and that it could itself: the last choice, or two hosts that wait for
+// a third would take each other for the nearer way.
+func (l *learned) second() bool {
+	return l.from.cfg.Kind == bgp.KindFleet && l.Attrs != nil && l.Attrs.HasMED && l.Attrs.MED == l.from.remote
+}
+
+// standsBy is the site of this host that waits for the host of another region which
+// carries the present entry, and could carry it as well; nil: none. Then the fleet,
+// but for that host, is told with rank remote, and what comes from there goes on to
+// that host. By the rule of iBGP alone it would be told nothing, because the best
+// path here is one of the fleet, and who does not hear that host would have no way,
+// though two of the fleet hold the site. This is the case of
+// draft-ietf-idr-best-external.
+func (w *walker) standsBy(e *entry) *siteState {
+	if k := &w.cands[0]; k.site != nil || k.path.from.cfg.Kind != bgp.KindFleet || k.fromTGW() {
+		return nil
+	}
+	for i := range w.cands {
+		k := &w.cands[i]
+		if k.site == nil || k.host || !k.waits || k.blocked || !k.usable() || !k.ready(e) {
+			continue
+		}
+		if x := k.wish(); x != nil && (x.nobody != "" || x.drain || len(x.deny) > 0) {
+			continue
+		}
+		return k.site
+	}
+	return nil
+}
+
 // markTGW tags, between hosts of a fleet, what a Transit Gateway told one of them
 // (RFC 8092: the ASN is the namespace, 1 this meaning).
 func (g *Gateway) markTGW() bgp.LargeCommunity {

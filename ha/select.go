@@ -21,8 +21,9 @@ type candidate struct {
 	// blocked candidates must not be given anything: another site holds the
 	// prefix, or it would lead a tunnel into itself.
 	blocked bool
-	// waits: a host of another region goes on carrying it, see yieldsTo. Within one
-	// region it is the rank alone that keeps traffic away.
+	// waits: a host of another region goes on carrying it, see yieldsTo; also of the
+	// path of a host that says so, see second. Within one region it is the rank alone
+	// that keeps traffic away.
 	waits bool
 	// worseMED: a path of the same neighboring AS has a lower MED, see compareMEDs.
 	worseMED bool
@@ -66,7 +67,10 @@ func (c *Core) candidates(dst []candidate, e *entry, covers bool) []candidate {
 	for i := range dst {
 		k := &dst[i]
 		c.assess(k, e.prefix)
-		if k.site != nil && !k.host && len(e.paths) > 0 {
+		switch {
+		case k.site == nil:
+			k.waits = k.path.second()
+		case !k.host && len(e.paths) > 0:
 			n := c.yieldsTo(e, k.site)
 			k.waits = n != nil && n.far > 0
 		}

@@ -23,3 +23,12 @@ func (w *walker) hold(e *entry, k *candidate, r Reason, detail string) {
 	}
 	w.held = append(w.held, h)
 }
+
+// holdLess adds to why the site's claim does not stand what is done with it all the same.
+func (w *walker) holdLess(s *siteState, detail string) {
+	for i := range w.held {
+		if h := &w.held[i]; h.Site == s.cfg.Name && h.Reason == ReasonNotBest {
+			h.Detail += "; " + detail
+		}
+	}
+}
