@@ -37,9 +37,36 @@ func newLab(t testing.TB) *lab {
 		n.Run(t, "ip", "route", "add", "default", "via", fmt.Sprintf("10.255.%d.1", i))
 		n.Run(t, "ip", "-6", "route", "add", "default", "via", fmt.Sprintf("fd00:ff:%d::1", i))
 	}
+	for _, dev := range []string{"wg0", "wg1", "wg2"} {
+		awaitDevice(t, dev)
+	}
 	// With nexthop_compat_mode 1 ip route flush fails on routes that name a group.
 	CheckSysctls(nil, SysctlSet)
 	return l
+}
+
+// awaitDevice waits until the kernel has nothing more to tell of a new device: it
+// notes the carrier of a veth and gives it a link-local address up to a second
+// after it came up.
+func awaitDevice(t testing.TB, dev string) {
+	t.Helper()
+	nstest.Eventually(t, 10*time.Second, func() error {
+		var links []struct {
+			State     string `json:"operstate"`
+			Addresses []struct {
+				Scope string `json:"scope"`
+			} `json:"addr_info"`
+		}
+		ipJSON(t, &links, "-6", "addr", "show", "dev", dev)
+		for _, l := range links {
+			for _, a := range l.Addresses {
+				if l.State == "UP" && a.Scope == "link" {
+					return nil
+				}
+			}
+		}
+		return fmt.Errorf("%s is not up with a link-local address: %+v", dev, links)
+	})
 }
 
 func newFIB(t testing.TB, o Options) *FIB {
