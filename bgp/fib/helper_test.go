@@ -45,27 +45,26 @@ func newLab(t testing.TB) *lab {
 	return l
 }
 
-// awaitDevice waits until the kernel has nothing more to tell of a new device: it
-// notes the carrier of a veth and gives it a link-local address up to a second
-// after it came up.
+// awaitDevice waits until the kernel has nothing more to tell of a new device:
+// the last is its link-local address.
 func awaitDevice(t testing.TB, dev string) {
 	t.Helper()
 	nstest.Eventually(t, 10*time.Second, func() error {
 		var links []struct {
-			State     string `json:"operstate"`
 			Addresses []struct {
-				Scope string `json:"scope"`
+				Scope     string `json:"scope"`
+				Tentative bool   `json:"tentative"`
 			} `json:"addr_info"`
 		}
 		ipJSON(t, &links, "-6", "addr", "show", "dev", dev)
 		for _, l := range links {
 			for _, a := range l.Addresses {
-				if l.State == "UP" && a.Scope == "link" {
+				if a.Scope == "link" && !a.Tentative {
 					return nil
 				}
 			}
 		}
-		return fmt.Errorf("%s is not up with a link-local address: %+v", dev, links)
+		return fmt.Errorf("%s has no link-local address: %+v", dev, links)
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -110,9 +111,11 @@ func Link(a, b End) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	for _, e := range []End{b, a} {
-		if err := e.configure(); err != nil {
-			return fmt.Errorf("%s: %w", what, err)
+	for _, step := range []func(End) error{End.configure, End.awaitCarrier} {
+		for _, e := range []End{b, a} {
+			if err := step(e); err != nil {
+				return fmt.Errorf("%s: %w", what, err)
+			}
 		}
 	}
 	return nil
@@ -140,6 +143,31 @@ func (e End) configure() error {
 			}
 		}
 		return nil
+	})
+}
+
+// carrierWithin is ample: the kernel needs milliseconds, on a busy machine more.
+const carrierWithin = 10 * time.Second
+
+// awaitCarrier waits until the kernel has noted that the other end is up. That is
+// the work of a thread of its own (net/core/link_watch.c), and before it the end
+// that came up first drops what it should send, without a word. Newer kernels do
+// that work when they are asked (rtnl_getlink).
+func (e End) awaitCarrier() error {
+	return e.Host.Netlink(func(nl *netlink.Handle) error {
+		for end := time.Now().Add(carrierWithin); ; time.Sleep(time.Millisecond) { // between tries of a bounded wait
+			link, err := nl.LinkByName(e.Device)
+			if err != nil {
+				return err
+			}
+			state := link.Attrs().OperState
+			if state == netlink.OperUp {
+				return nil
+			}
+			if time.Now().After(end) {
+				return fmt.Errorf("%s is %s for %s", e.Device, state, carrierWithin)
+			}
+		}
 	})
 }
 
