@@ -148,6 +148,7 @@ type neighborState struct {
 
 	gateways []netip.Addr // that it named, see note
 	losing   time.Time    // begin of the session that ends just now
+	left     time.Time    // when the last session ended; zero: none has
 }
 
 type deviceState struct {
@@ -212,7 +213,7 @@ func (c *Core) Reconfigure(now time.Time, cfg *Config) {
 		n.remote = cfg.rankAttrs(n.cfg.Group, RankRemote).MED
 		if o := old.neighbors[n.cfg.Name]; o != nil {
 			n.seen, n.once, n.flush, n.suspected, n.died = o.seen, o.once, o.flush, o.suspected, o.died
-			n.losing, n.gateways = o.losing, o.gateways
+			n.losing, n.left, n.gateways = o.losing, o.left, o.gateways
 		} else if st, ok := c.left[n.cfg.Name]; ok {
 			n.seen, n.once = st, true // the speaker may not have seen that it left
 			delete(c.left, n.cfg.Name)
@@ -331,7 +332,7 @@ func (c *Core) Step(now time.Time, f Fact) {
 		c.stepNeighbor(now, f)
 	case NeighborLosing:
 		if n := c.neighbors[f.Name]; n != nil && n.seen.State == bgp.StateEstablished {
-			n.losing, c.lostOld = n.seen.Since, true
+			n.losing, n.left, c.lostOld = n.seen.Since, now, true
 		}
 	case BFDObserved:
 		c.stepBFD(now, f)

@@ -98,6 +98,7 @@ func (c *Core) stepNeighbor(now time.Time, f NeighborObserved) {
 	}
 	was := n.seen
 	n.seen, n.once = f.NeighborState, true
+	n.parted(now, &was)
 	if n.cfg.Dynamic != "" {
 		n.cfg.RemoteASN = f.RemoteASN // known once it has introduced itself
 	}

@@ -328,12 +328,11 @@ func (w *walker) own(e *entry) {
 		}
 		keep(k.site)
 	}
-	// A prefix that moves to another interface stays with its peer until the
-	// route has moved.
+	// A prefix that moves to another interface, or another host, stays with its peer
+	// until the route has moved, and longer if its site may come back for it.
 	for i := range before {
 		s := before[i].site
-		if s.dev == nil || !before[i].needed(w.routesGen) ||
-			slices.ContainsFunc(e.placed, func(p placing) bool { return p.site.dev == s.dev }) {
+		if s.dev == nil || slices.ContainsFunc(e.placed, func(p placing) bool { return p.site.dev == s.dev }) || !w.stays(&before[i]) {
 			continue
 		}
 		keep(s)

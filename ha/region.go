@@ -11,7 +11,8 @@ import (
 // Gateways of all regions speak iBGP with each other, over WireGuard links
 // between the regions. It is a full mesh, without route reflection: what one of
 // them tells is told to no other iBGP neighbor, so that a path crosses at most one
-// link and can not go round. Each tells what it holds itself. What it has from its
+// link and can not go round. Each tells what it holds itself; for what it could hold and
+// leaves to another one see standsBy. What it has from its
 // own Transit Gateway it tells with a mark, so that sites of other regions reach
 // it by the link while their Transit Gateways do not: between Transit Gateways
 // there is peering, and a more specific prefix would draw its traffic here.
