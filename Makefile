@@ -5,9 +5,14 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 GO      ?= go
+# One way of compiling for lint, programs and tests, so that nothing is compiled
+# twice: without C, and with no path of this machine in it. (The race detector needs
+# C; testreport gives it that.)
+export CGO_ENABLED := 0
+export GOFLAGS := $(filter-out -trimpath,$(GOFLAGS)) -trimpath
 # The toolchain writes version and commit into the programs, where git works
 # here (it refuses a tree that belongs to somebody else).
-BUILD := -trimpath -ldflags '-s -w' -buildvcs=$(shell git status >/dev/null 2>&1 && echo true || echo false)
+BUILD := -ldflags '-s -w' -buildvcs=$(shell git status >/dev/null 2>&1 && echo true || echo false)
 
 # How long each fuzz target runs in `make fuzz`.
 FUZZTIME ?= 60s
@@ -35,11 +40,13 @@ all: build
 # The two programs. CGO is off, so that they run on any Linux of the architecture.
 build:
 	@mkdir -p bin
-	CGO_ENABLED=0 $(GO) build $(BUILD) -o bin/ ./cmd/wgbgpd ./cmd/wgbgp
+	$(GO) build $(BUILD) -o bin/ ./cmd/wgbgpd ./cmd/wgbgp
 
 # Set-up, lint, unit tests with the race detector, tests and labs in network
 # namespaces. The last line counts what passed, failed and was skipped.
-test: setup lint build
+test:
+	@$(MAKE) --no-print-directory -j2 setup lint
+	@$(MAKE) --no-print-directory build
 	$(GO) run ./internal/cmd/testreport -skips .ci/skips.txt $(PKGS)
 
 # All there is: test, test-vm and test-docker, one after the other, each with its
@@ -88,7 +95,7 @@ bench-bgp: setup
 # Takes ten minutes.
 .PHONY: bench-failover
 bench-failover: setup build
-	@CGO_ENABLED=0 $(GO) build $(BUILD) -o bin/failover ./labs/cmd/failover
+	@$(GO) build $(BUILD) -o bin/failover ./labs/cmd/failover
 	@bin/failover
 
 # Every benchmark of every package.
@@ -121,7 +128,7 @@ torture-apply:
 # The labs of labs/topologies: bin/wgbgp-lab list, run, up, shell, down, graph.
 .PHONY: labs
 labs: build
-	@CGO_ENABLED=0 $(GO) build $(BUILD) -o bin/ ./labs/cmd/wgbgp-lab ./labs/cmd/tgwsim
+	@$(GO) build $(BUILD) -o bin/ ./labs/cmd/wgbgp-lab ./labs/cmd/tgwsim
 
 # Packets across two gateways, a simulated TGW and two sites, with faults.
 demo: build

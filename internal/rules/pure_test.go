@@ -63,6 +63,27 @@ func TestPurePackagesReadNoClockAndNoDiceAndStartNothing(t *testing.T) {
 	}
 }
 
+// The simulated world decides by its seed alone, and is tested without the race
+// detector (internal/cmd/testreport) as the pure packages are.
+func TestTheSimulatedWorldStartsNothing(t *testing.T) {
+	seen := false
+	for _, f := range files(t) {
+		if f.pkg != "ha/hatest" {
+			continue
+		}
+		seen = true
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			if n, ok := n.(*ast.GoStmt); ok {
+				t.Errorf("%s: %s may not start a goroutine", fset.Position(n.Pos()), f.pkg)
+			}
+			return true
+		})
+	}
+	if !seen {
+		t.Error("no file of ha/hatest was seen")
+	}
+}
+
 func pureFiles(t *testing.T) []file {
 	t.Helper()
 	var fs []file

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wgbgp/wgbgp/internal/nstest"
 	"github.com/wgbgp/wgbgp/labs/tgwsim"
 	"github.com/wgbgp/wgbgp/labs/tgwsim/simtest"
 	"github.com/wgbgp/wgbgp/labs/tgwsim/world"
@@ -322,7 +323,8 @@ func (x *torture) applied() error {
 // is made twice, nothing is left behind, and nothing of others is touched.
 func TestApplyAndDestroyConverge(t *testing.T) {
 	kills := 0
-	for n := range *runs {
+	worlds := nstest.Seeds(t, *runs)
+	for n := range worlds {
 		s := *seed + uint64(n)
 		ok := t.Run(fmt.Sprint("seed=", s), func(t *testing.T) {
 			x := newTorture(t, s)
@@ -352,5 +354,5 @@ func TestApplyAndDestroyConverge(t *testing.T) {
 			t.Fatalf("seed %d failed; alone: go test ./tgwconnect/apply -run Converge -seed %d -runs 1", s, s)
 		}
 	}
-	fmt.Printf("apply and destroy: %d worlds from seed %d, %d kills, all converged\n", *runs, *seed, kills)
+	fmt.Printf("apply and destroy: %d worlds from seed %d, %d kills, all converged\n", worlds, *seed, kills)
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wgbgp/wgbgp/internal/nstest"
 	"github.com/wgbgp/wgbgp/labs/tgwsim"
 	"github.com/wgbgp/wgbgp/labs/tgwsim/simtest"
 	"github.com/wgbgp/wgbgp/labs/tgwsim/world"
@@ -240,7 +241,8 @@ func TestTwoHostsRaceOverABlackhole(t *testing.T) {
 }
 
 func races(t *testing.T, name string, tgw bool, unheld tgwconnect.Unheld, nobody int) {
-	for n := range *runs {
+	races := nstest.Seeds(t, *runs)
+	for n := range races {
 		seed := *seed + uint64(n)
 		ok := t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			r := newRace(t, seed, tgw, unheld)
@@ -285,5 +287,5 @@ func races(t *testing.T, name string, tgw bool, unheld tgwconnect.Unheld, nobody
 			t.Fatalf("seed %d failed; alone: go test ./tgwconnect/failover -run '%s$' -race-seed %d -races 1", seed, name, seed)
 		}
 	}
-	t.Logf("%d races from seed %d", *runs, *seed)
+	t.Logf("%d races from seed %d", races, *seed)
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wgbgp/wgbgp/internal/nstest"
 	"github.com/wgbgp/wgbgp/labs/tgwsim"
 	"github.com/wgbgp/wgbgp/labs/tgwsim/simtest"
 	"github.com/wgbgp/wgbgp/labs/tgwsim/world"
@@ -313,7 +314,8 @@ func (r *race) judge(h *host) {
 // Whatever happens, a host touches nothing of others, what it is told last is done
 // when the faults are over, and one that was killed leaves everything as it is.
 func TestTwoHostsKeepTheirOwn(t *testing.T) {
-	for n := range *runs {
+	races := nstest.Seeds(t, *runs)
+	for n := range races {
 		seed := *seed + uint64(n)
 		ok := t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			r := newRace(t, seed)
@@ -334,5 +336,5 @@ func TestTwoHostsKeepTheirOwn(t *testing.T) {
 			t.Fatalf("seed %d failed; alone: go test ./tgwconnect/front -run TwoHosts -race-seed %d -races 1", seed, seed)
 		}
 	}
-	t.Logf("%d races from seed %d", *runs, *seed)
+	t.Logf("%d races from seed %d", races, *seed)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -45,6 +46,7 @@ type results struct {
 	ran      map[string]int              // tests finished by package in this pass
 	bad      int                         // failures seen in this pass
 	unsteady []key                       // failed beside others, passed alone
+	took     map[key]float64             // seconds
 }
 
 func newResults(w io.Writer) *results {
@@ -56,6 +58,7 @@ func newResults(w io.Writer) *results {
 		output:   map[key]*strings.Builder{},
 		build:    map[string]*strings.Builder{},
 		ran:      map[string]int{},
+		took:     map[key]float64{},
 	}
 }
 
@@ -77,6 +80,7 @@ func (r *results) line(b []byte) {
 			r.packageDone(e)
 		} else {
 			r.testDone(k, e.Action)
+			r.took[k] = e.Elapsed
 		}
 		delete(r.output, k)
 	}
@@ -109,6 +113,9 @@ func (r *results) testDone(k key, action string) {
 		r.set(k, skipped)
 	case "pass":
 		r.set(k, passed)
+		if strings.Contains(text, nstest.SeedsReason) {
+			r.deferred[k.pkg] = append(r.deferred[k.pkg], k.test)
+		}
 	case "fail":
 		r.bad++
 		r.set(k, failed)
@@ -189,6 +196,7 @@ func (r *results) merge(other *results) {
 		r.set(k, o)
 	}
 	maps.Copy(r.reasons, other.reasons)
+	maps.Copy(r.took, other.took)
 	r.unsteady = append(r.unsteady, other.unsteady...)
 }
 
@@ -260,6 +268,7 @@ func (r *results) report(strict bool, expected expectations) bool {
 		}
 		fmt.Fprintf(r.w, "skipped: %s %s: %s (%s)\n", k.pkg, k.test, r.reasons[k], note)
 	}
+	r.slowest()
 	for _, k := range r.unsteady {
 		fmt.Fprintf(r.w, "unsteady: %s %s: failed beside others, passed alone\n", k.pkg, k.test)
 	}
@@ -273,6 +282,28 @@ func (r *results) report(strict bool, expected expectations) bool {
 	}
 	fmt.Fprintf(r.w, "%d passed, %d failed, %d skipped\n", count[passed], count[failed], count[skipped])
 	return good
+}
+
+// slowest names what the time went into: top-level tests, and single scenarios.
+func (r *results) slowest() {
+	const most, least = 12, 10 // tests, seconds
+	groups := map[key]bool{}   // of scenarios
+	for k := range r.took {
+		for up := k.test; scenarios.MatchString(k.test) && strings.Contains(up, "/"); {
+			up = up[:strings.LastIndex(up, "/")]
+			groups[key{k.pkg, up}] = true
+		}
+	}
+	var ks []key
+	for k, s := range r.took {
+		if s >= least && !groups[k] && (!strings.Contains(k.test, "/") || scenarios.MatchString(k.test)) {
+			ks = append(ks, k)
+		}
+	}
+	slices.SortFunc(ks, func(a, b key) int { return cmp.Or(cmp.Compare(r.took[b], r.took[a]), byName(a, b)) })
+	for _, k := range ks[:min(len(ks), most)] {
+		fmt.Fprintf(r.w, "slow: %s %s: %.0f s\n", k.pkg, k.test, r.took[k])
+	}
 }
 
 func byName(a, b key) int { return strings.Compare(a.pkg+" "+a.test, b.pkg+" "+b.test) }

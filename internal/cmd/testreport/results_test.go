@@ -48,6 +48,37 @@ func TestEveryTestIsCountedOnce(t *testing.T) {
 	}
 }
 
+func TestSlowTestsAreNamed(t *testing.T) {
+	r, out := feed(
+		`{"Action":"pass","Package":"p","Test":"TestScenarios/beside/a","Elapsed":11}`,
+		`{"Action":"pass","Package":"p","Test":"TestScenarios/beside","Elapsed":11}`,
+		`{"Action":"pass","Package":"p","Test":"TestScenarios","Elapsed":11}`,
+		`{"Action":"pass","Package":"q","Test":"TestSteps/one","Elapsed":10}`,
+		`{"Action":"pass","Package":"q","Test":"TestSteps","Elapsed":12.4}`,
+		`{"Action":"pass","Package":"q","Test":"TestQuick","Elapsed":9.9}`,
+	)
+	r.report(false, nil)
+	if want := "slow: q TestSteps: 12 s\nslow: p TestScenarios/beside/a: 11 s\n6 passed"; !strings.Contains(out.String(), want) {
+		t.Errorf("report: got %q, want %q in it", out, want)
+	}
+}
+
+// A test that made a few of its seeds counts, and runs again.
+func TestSeedsLeftOutAreDeferred(t *testing.T) {
+	r, out := feed(
+		`{"Action":"output","Package":"p","Test":"TestWorlds","Output":"    x.go:1: `+nstest.SeedsReason+`\n"}`,
+		`{"Action":"pass","Package":"p","Test":"TestWorlds"}`,
+	)
+	ds := r.takeDeferred()
+	if len(ds) != 1 || ds[0].pkg != "p" || len(ds[0].tests) != 1 || ds[0].tests[0] != "TestWorlds" {
+		t.Errorf("deferred: got %v, want TestWorlds of p", ds)
+	}
+	r.report(true, nil)
+	if got, want := lastLine(out), "1 passed, 0 failed, 0 skipped"; got != want {
+		t.Errorf("last line: got %q, want %q", got, want)
+	}
+}
+
 func TestPackageThatDoesNotBuildIsAFailure(t *testing.T) {
 	r, out := feed(
 		`{"ImportPath":"p [p.test]","Action":"build-output","Output":"p/x.go:3: undefined: y\n"}`,
