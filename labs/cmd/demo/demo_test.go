@@ -28,7 +28,7 @@ func programs(t *testing.T) string {
 	if _, _, err := gwlab.BuildPrograms(dir); err != nil {
 		t.Fatal(err)
 	}
-	build := exec.Command("go", "build", "-o", filepath.Join(dir, "demo"), ".")
+	build := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(dir, "demo"), ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the demo: %v\n%s", err, out)
