@@ -49,6 +49,9 @@ type session struct {
 	touched  map[nlri]struct{} // paths with an event while a copy is judged; nil: no copy
 	disagree time.Time         // since when GoBGP says otherwise about up
 
+	again   bool      // GoBGP is to try it at once, see Speaker.hurry
+	hurried time.Time // when that was last so
+
 	opens  uint64    // OPENs that GoBGP has sent, as last seen
 	opened time.Time // when the latest one was seen that has brought no session, see silence
 }

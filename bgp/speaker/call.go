@@ -11,6 +11,9 @@ import (
 // so the only cure is a new process.
 var errWedged = errors.New("the BGP engine does not answer")
 
+// callSlices is in how many steps CallTimeout passes.
+const callSlices = 20
+
 // wedge counts the calls that have not come back.
 type wedge struct{ stuck atomic.Int32 }
 
@@ -30,12 +33,17 @@ func (s *Speaker) call(name string, fn func() error) error {
 		}()
 		done <- fn()
 	}()
-	t := time.NewTimer(s.cfg.CallTimeout)
+	// Counted in slices, because a machine that was suspended, or a process that
+	// got no processor, finds all timers due at once when it goes on, before GoBGP
+	// had a chance to answer. A ticker drops what nobody took: that is one slice.
+	t := time.NewTicker(s.cfg.CallTimeout / callSlices)
 	defer t.Stop()
-	select {
-	case err := <-done:
-		return err
-	case <-t.C:
+	for range callSlices {
+		select {
+		case err := <-done:
+			return err
+		case <-t.C:
+		}
 	}
 	s.wedge.stuck.Add(1)
 	go func() { <-done; s.wedge.stuck.Add(-1) }() // it came back after all

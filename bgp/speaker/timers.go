@@ -53,7 +53,7 @@ func (s *Speaker) due(now time.Time, polled bool) (next time.Duration, ask []str
 		return next, nil
 	}
 	s.tend()
-	var enable, resend, push, hung, over []*session
+	var enable, resend, push, hung, over, again []*session
 	spoke := false
 	until := func(at time.Time) bool { // reports that at has come
 		if at.IsZero() {
@@ -92,6 +92,10 @@ func (s *Speaker) due(now time.Time, polled bool) (next time.Duration, ask []str
 		if n.deferred && !n.up || polled && !n.inEngine {
 			push = append(push, n)
 		}
+		if n.again && n.inEngine && n.state.State == bgp.StateIdle {
+			again = append(again, n)
+		}
+		n.again = false
 		if n.inEngine && n.opening() && until(n.state.Since.Add(s.cfg.OpenWait)) {
 			hung = append(hung, n)
 		}
@@ -116,6 +120,7 @@ func (s *Speaker) due(now time.Time, polled bool) (next time.Duration, ask []str
 	slices.SortFunc(push, byName)
 	slices.SortFunc(hung, byName)
 	slices.SortFunc(over, byName)
+	slices.SortFunc(again, byName)
 	for _, n := range over {
 		s.mu.Lock()
 		again := n.ceaseTries > 1
@@ -127,6 +132,11 @@ func (s *Speaker) due(now time.Time, polled bool) (next time.Duration, ask []str
 	for _, n := range hung {
 		if err := s.startOver(n); err != nil {
 			s.log.Error("can not give up a connection", "neighbor", n.spec.Name, "err", err)
+		}
+	}
+	for _, n := range again {
+		if err := s.renew(n); err != nil {
+			s.log.Error("can not try a neighbor at once", "neighbor", n.spec.Name, "err", err)
 		}
 	}
 	for _, n := range enable {
@@ -196,7 +206,6 @@ func (n *session) silence(wait time.Duration) time.Time {
 func (s *Speaker) startOver(n *session) error {
 	s.mu.Lock()
 	n.state.State, n.state.Since, n.state.Reason = bgp.StateIdle, time.Now(), reasonNoAnswer
-	n.opens, n.opened = 0, time.Time{}
 	s.out.state(n.spec.Name)
 	s.mu.Unlock()
 	s.log.Warn("neighbor does not answer", "neighbor", n.spec.Name, "reason", reasonNoAnswer)
@@ -206,6 +215,15 @@ func (s *Speaker) startOver(n *session) error {
 		s.mu.Unlock()
 		return s.deleteAddress(n.spec.Address.String())
 	}
+	return s.renew(n)
+}
+
+// renew takes a neighbor without a session out of GoBGP and hands it in again, where
+// it starts without a wait and a memory. op held.
+func (s *Speaker) renew(n *session) error {
+	s.mu.Lock()
+	n.opens, n.opened = 0, time.Time{}
+	s.mu.Unlock()
 	if err := s.deletePeer(&n.spec); err != nil {
 		return err
 	}

@@ -116,7 +116,34 @@ func (s *Speaker) stateChanged(n *session, st *apiutil.PeerState, at time.Time) 
 	}
 	if n.spec.Dynamic != "" {
 		s.follow(n, st)
+		return
 	}
+	if state == bgp.StateIdle {
+		s.hurry(n, st.DisconnectReason, at)
+	}
+}
+
+// idleHold is how long GoBGP refuses a neighbor whose session ended.
+const idleHold = 5 * time.Second
+
+// hurry has a session tried again at once whose connection broke. GoBGP takes no
+// connection of that neighbor for a while (RFC 4271 section 8.1.1, IdleHoldTime),
+// lest sessions oscillate; but a neighbor that restarted, which is the common case,
+// is there again in less, and its routes are missing until then. One that breaks
+// again soon after has to wait. Where stale paths are kept nothing is missing, and
+// GoBGP must remember why it keeps them; mu held.
+func (s *Speaker) hurry(n *session, why api.PeerState_DisconnectReason, at time.Time) {
+	switch why {
+	case api.PeerState_DISCONNECT_REASON_READ_FAILED, api.PeerState_DISCONNECT_REASON_WRITE_FAILED,
+		api.PeerState_DISCONNECT_REASON_HOLD_TIMER_EXPIRED:
+	default:
+		return
+	}
+	if !n.sweepAt.IsZero() || !n.state.IdleUntil.IsZero() || at.Sub(n.hurried) < idleHold {
+		return
+	}
+	n.again, n.hurried = true, at
+	s.wakeTimers()
 }
 
 // losing takes back what a neighbor sent as soon as GoBGP notes that its session
