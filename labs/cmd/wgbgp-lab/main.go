@@ -67,6 +67,7 @@ func commands() *cobra.Command {
 	c.Flags().BoolVar(&f.vm, "vm", false, "in a virtual machine with a Debian kernel, whose WireGuard, GRE and VRF are used")
 	c.Flags().BoolVar(&run.update, "update", false, "write expected output as it is found")
 	c.Flags().BoolVar(&run.stop, "break", false, "open a shell where the script says break, and after a failure")
+	c.Flags().IntVarP(&run.times, "times", "n", 1, "play each so often, whatever comes of it, and say how many times it passed")
 	c.Flags().BoolVarP(&run.verbose, "verbose", "v", false, "show every step with its output, not only of failures")
 	sub("up LAB", "Make a lab stand and leave it", cobra.ExactArgs(1), func(c *cobra.Command, a []string) error { return up(c.OutOrStdout(), f, a[0]) })
 	sub("shell LAB NODE [COMMAND...]", "A shell on a node of a standing lab", cobra.MinimumNArgs(2), func(_ *cobra.Command, a []string) error {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -36,6 +37,7 @@ type runner struct {
 	update  bool
 	stop    bool
 	verbose bool
+	times   int
 }
 
 func (r *runner) run(c *cobra.Command, names []string) error {
@@ -72,39 +74,34 @@ func (r *runner) run(c *cobra.Command, names []string) error {
 }
 
 func (r *runner) playAll(ctx context.Context, w io.Writer, programs string, scenarios []*play.Scenario) error {
-	failed, skipped := 0, 0
+	played, failed, skipped := 0, 0, 0
 	for _, s := range scenarios {
 		if s.Needs.Kernel && os.Getenv(inVM) == "" && !stage.KernelWireGuard() {
 			fmt.Fprintf(w, "skip  %s/%s: needs the kernel's own WireGuard, GRE and VRF; here is none: use --vm\n", s.Lab, s.Name)
 			skipped++
 			continue
 		}
-		began := time.Now()
-		var log bytes.Buffer
-		var to io.Writer = &log
-		if r.verbose || r.stop { // before a shell it must be seen what failed
-			to = w
+		passed, runs := 0, 0
+		for runs < r.times && ctx.Err() == nil { // a failure is a result like any other
+			ok, err := r.play(ctx, w, programs, s)
+			if err != nil {
+				return err
+			}
+			runs++
+			if ok {
+				passed++
+			}
 		}
-		o := play.Options{Stage: stage.Options{Programs: programs, Docker: r.flags.docker, Getenv: os.Getenv}, Update: r.update, Log: to}
-		if r.stop {
-			o.Break = openShell
+		if r.times > 1 {
+			fmt.Fprintf(w, "      %s/%s: %d of %d passed\n", s.Lab, s.Name, passed, runs)
 		}
-		err := play.Run(ctx, s, o)
-		took := time.Since(began).Seconds()
-		if err == nil {
-			fmt.Fprintf(w, "ok    %s/%s (%.1f s)\n", s.Lab, s.Name, took)
-			continue
-		}
-		failed++
-		if _, copyErr := io.Copy(w, &log); copyErr != nil {
-			return copyErr
-		}
-		fmt.Fprintf(w, "FAIL  %s/%s (%.1f s): %v\n", s.Lab, s.Name, took, err)
+		played += runs
+		failed += runs - passed
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	fmt.Fprintf(w, "%d played, %d failed, %d skipped\n", len(scenarios)-skipped, failed, skipped)
+	fmt.Fprintf(w, "%d played, %d failed, %d skipped\n", played, failed, skipped)
 	switch {
 	case failed > 0:
 		return exitCode(1)
@@ -112,6 +109,32 @@ func (r *runner) playAll(ctx context.Context, w io.Writer, programs string, scen
 		return exitSkipped
 	}
 	return nil
+}
+
+// play plays one scenario once and prints what came of it. The error is that of
+// printing.
+func (r *runner) play(ctx context.Context, w io.Writer, programs string, s *play.Scenario) (ok bool, err error) {
+	began := time.Now()
+	var log bytes.Buffer
+	var to io.Writer = &log
+	if r.verbose || r.stop { // before a shell it must be seen what failed
+		to = w
+	}
+	o := play.Options{Stage: stage.Options{Programs: programs, Docker: r.flags.docker, Getenv: os.Getenv}, Update: r.update, Log: to}
+	if r.stop {
+		o.Break = openShell
+	}
+	failure := play.Run(ctx, s, o)
+	took := time.Since(began).Seconds()
+	if failure == nil {
+		_, err = fmt.Fprintf(w, "ok    %s/%s (%.1f s)\n", s.Lab, s.Name, took)
+		return true, err
+	}
+	if _, err := io.Copy(w, &log); err != nil {
+		return false, err
+	}
+	_, err = fmt.Fprintf(w, "FAIL  %s/%s (%.1f s): %v\n", s.Lab, s.Name, took, failure)
+	return false, err
 }
 
 // find understands LAB, LAB/SCENARIO, a scenario's name alone, and all.
@@ -156,6 +179,7 @@ func (r *runner) inVM(programs string, scenarios []*play.Scenario) error {
 	if r.verbose {
 		args = append(args, "-v")
 	}
+	args = append(args, "-n", strconv.Itoa(r.times))
 	for _, s := range scenarios {
 		args = append(args, s.Lab+"/"+s.Name)
 	}
