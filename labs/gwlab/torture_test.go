@@ -374,11 +374,11 @@ func (k *killing) routed() ([]netip.Prefix, error) {
 // owned are the prefixes of the peers of wg0 by key, without addresses in the
 // tunnel; nil: there is no wg0, which ends with the process where it is its own.
 func (k *killing) owned() (map[string][]netip.Prefix, error) {
+	if _, _, code, err := k.g.Host.Output("ip", "link", "show", "dev", "wg0"); err != nil || code != 0 {
+		return nil, err
+	}
 	out, err := k.g.Host.Run("wg", "show", "wg0", "allowed-ips")
 	if err != nil {
-		if strings.Contains(err.Error(), "No such device") {
-			return nil, nil
-		}
 		return nil, err
 	}
 	owned := map[string][]netip.Prefix{}
