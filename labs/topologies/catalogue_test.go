@@ -86,8 +86,13 @@ step starts or ends a node's program, which only namespaces can.
 		}
 		if n >= 0 {
 			s := all[n]
-			where = append([]string{fmt.Sprintf("[%s](topologies/%s/%s)", s.Lab, s.Lab, filepath.Base(s.Path))}, where...)
+			where = append([]string{link(s)}, where...)
 			shows, places = s.Title[len(name)+2:], runsIn(t, s)
+		}
+		for _, s := range all {
+			if s.Name != name && plays(s, name) {
+				where = append(where, link(s))
+			}
 		}
 		if len(where) == 0 {
 			t.Errorf("%s: neither a file in a lab nor one of tests", name)
@@ -107,6 +112,17 @@ step starts or ends a node's program, which only namespaces can.
 	if string(have) != page.String() {
 		t.Errorf("%s is out of date; cure: go test ./labs/topologies -run TestCatalogue -update", cataloguePage)
 	}
+}
+
+func link(s *play.Scenario) string {
+	return fmt.Sprintf("[%s](topologies/%s/%s)", s.Lab, s.Lab, filepath.Base(s.Path))
+}
+
+// plays reports whether a scenario of another name says in its title, in brackets,
+// that it plays this one too.
+func plays(s *play.Scenario, name string) bool {
+	number, _, _ := strings.Cut(name, "-")
+	return regexp.MustCompile(`\([^)]*\b` + number + `\b[^)]*\)`).MatchString(s.Title)
 }
 
 // programStep begins or ends a node's program, in namespaces and in Docker.
