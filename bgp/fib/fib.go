@@ -37,6 +37,8 @@ type FIB struct {
 	count   Counters
 	buckets uint16 // of the groups we make, 0: the kernel has no resilient ones
 
+	losing atomic.Int32 // Lose waits for mu
+
 	mu    sync.Mutex
 	conn  *conn
 	frame frame

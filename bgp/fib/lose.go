@@ -2,6 +2,7 @@ package fib
 
 import (
 	"context"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 
@@ -15,7 +16,9 @@ import (
 // that have neither stay as they are. It holds until a plan newer than gen, the
 // last one made before, is applied, which says itself what is lost.
 func (f *FIB) Lose(ctx context.Context, gen uint64, lost []bgp.NextHop) error {
+	f.losing.Add(1)
 	f.mu.Lock()
+	f.losing.Add(-1)
 	defer f.mu.Unlock()
 	f.lost, f.lostGen = lost, gen
 	if !f.known || !f.t.mark(lost) {
@@ -42,6 +45,17 @@ func (f *FIB) Lose(ctx context.Context, gen uint64, lost []bgp.NextHop) error {
 		return err
 	}
 	return nil
+}
+
+// breathe lets a loss through between two batches of a long write, which would hold
+// it up for the better part of a second. It may be called only where no group
+// waits to be changed.
+func (f *FIB) breathe(b *batch) {
+	for len(b.ops) == 0 && f.losing.Load() > 0 {
+		f.mu.Unlock()
+		runtime.Gosched()
+		f.mu.Lock() // sync.Mutex hands over to who has waited for a millisecond
+	}
 }
 
 // mark notes which exits are lost and reports whether that is news.

@@ -3,6 +3,7 @@ package fib
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -150,6 +151,50 @@ func TestLossKeepsTheNextHopsThatAreLeft(t *testing.T) {
 		sees(t, w.Routes, gw(2, six))
 		lose(f)
 		sees(t, w.Routes, gw(0, six), gw(1, six))
+		mustApply(t, f, benchWanted(nil))
+	}
+}
+
+// between calls do before the n-th batch of a write.
+type between struct {
+	context.Context
+	batches, n int
+	do         func()
+}
+
+func (c *between) Err() error {
+	if c.batches++; c.batches == c.n {
+		c.do()
+	}
+	return nil
+}
+
+func TestLossDoesNotWaitForTheEndOfALongWrite(t *testing.T) {
+	if !nstest.Isolate(t) {
+		return
+	}
+	newLab(t)
+	for _, six := range []bool{false, true} {
+		f := newFIB(t, Options{})
+		w := benchWanted(many(40*batchSize, six, backedUp(1, gw(0, six), gw(1, six))))
+		done := make(chan error, 1)
+		ctx := &between{Context: context.Background(), n: 20}
+		at := 0 // batch of the write after which the loss was dealt with
+		loss := &between{Context: context.Background(), n: 1, do: func() { at = ctx.batches }}
+		ctx.do = func() {
+			go func() { done <- f.Lose(loss, 1, []bgp.NextHop{gw(0, six)}) }()
+			for f.losing.Load() == 0 {
+				runtime.Gosched()
+			}
+		}
+		f.Apply(ctx, 1, w)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if at != ctx.n {
+			t.Errorf("IPv6 %v: the loss was dealt with after batch %d of %d, want %d", six, at, ctx.batches, ctx.n)
+		}
+		sees(t, w.Routes, gw(1, six))
 		mustApply(t, f, benchWanted(nil))
 	}
 }

@@ -108,13 +108,13 @@ func (f *FIB) writeRoutes(ctx context.Context, b *batch, w *work) error {
 			}
 		}
 	}
-	if err := f.putRoutes(ctx, b, w.rewrites, unix.NLM_F_REPLACE); err != nil {
+	if err := f.putRoutes(ctx, b, w.rewrites, unix.NLM_F_REPLACE, len(late) == 0); err != nil {
 		return err
 	}
 	if err := f.reform(ctx, b, late); err != nil {
 		return err
 	}
-	if err := f.putRoutes(ctx, b, w.adds, unix.NLM_F_EXCL); err != nil {
+	if err := f.putRoutes(ctx, b, w.adds, unix.NLM_F_EXCL, true); err != nil {
 		return err
 	}
 	if err := f.takeOver(ctx, b); err != nil {
@@ -126,6 +126,7 @@ func (f *FIB) writeRoutes(ctx context.Context, b *batch, w *work) error {
 		if err := b.full(ctx); err != nil {
 			return err
 		}
+		f.breathe(b)
 	}
 	for i := range f.strays {
 		if s := &f.strays[i]; !s.gone && f.removable(s) {
@@ -137,7 +138,8 @@ func (f *FIB) writeRoutes(ctx context.Context, b *batch, w *work) error {
 	return b.flush(ctx)
 }
 
-func (f *FIB) putRoutes(ctx context.Context, b *batch, jobs []job, flags uint16) error {
+// putRoutes writes routes. With pause, losses may come in between.
+func (f *FIB) putRoutes(ctx context.Context, b *batch, jobs []job, flags uint16, pause bool) error {
 	msg := routeMsg{table: f.frame.table, protocol: f.frame.protocol}
 	for _, j := range jobs {
 		r := &f.want[j.idx]
@@ -154,6 +156,9 @@ func (f *FIB) putRoutes(ctx context.Context, b *batch, jobs []job, flags uint16)
 		m.newRoute(seq, fl, &msg)
 		if err := b.full(ctx); err != nil {
 			return err
+		}
+		if pause {
+			f.breathe(b)
 		}
 	}
 	return nil
