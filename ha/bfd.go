@@ -125,7 +125,7 @@ func (c *Core) wantNeighbors() {
 		n := &c.neighborsWant[i]
 		n.Flush = c.neighbors[n.Name].flush
 		n.Restarting = c.restarting(n)
-		if c.drain == DrainHandOver && !n.GracefulRestart {
+		if c.drain == DrainHandOver && !n.GracefulRestart || c.listens(c.neighbors[n.Name]) {
 			n.Export = false
 		}
 	}

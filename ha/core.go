@@ -72,6 +72,9 @@ type Core struct {
 	due      time.Time // when time alone may change the plan
 	walk     walker    // scratch of the planner
 	moves    []Transition
+
+	listening []*neighborState // that are told nothing yet, see listen.go
+	hearing   bool             // one of them is there
 }
 
 // Transition is a change of a site's verdict or of a session's state, for logs
@@ -149,6 +152,9 @@ type neighborState struct {
 	gateways []netip.Addr // that it named, see note
 	losing   time.Time    // begin of the session that ends just now
 	left     time.Time    // when the last session ended; zero: none has
+
+	introduced bool      // it has told its table, see listen.go
+	began      time.Time // with the first path of it; zero: there was none yet
 }
 
 type deviceState struct {
@@ -214,6 +220,7 @@ func (c *Core) Reconfigure(now time.Time, cfg *Config) {
 		if o := old.neighbors[n.cfg.Name]; o != nil {
 			n.seen, n.once, n.flush, n.suspected, n.died = o.seen, o.once, o.flush, o.suspected, o.died
 			n.losing, n.left, n.gateways = o.losing, o.left, o.gateways
+			n.introduced, n.began = o.introduced, o.began
 		} else if st, ok := c.left[n.cfg.Name]; ok {
 			n.seen, n.once = st, true // the speaker may not have seen that it left
 			delete(c.left, n.cfg.Name)
@@ -300,6 +307,12 @@ func (c *Core) addSite(cfg *Site, old *siteState) {
 // prepare derives the parts of the plan that depend on configuration alone.
 func (c *Core) prepare() {
 	c.listProbes()
+	c.listening = nil
+	for i := range c.cfg.Neighbors {
+		if n := c.neighbors[c.cfg.Neighbors[i].Name]; c.listens(n) {
+			c.listening = append(c.listening, n)
+		}
+	}
 	c.wantNeighbors()
 	c.tunnelsWant = nil
 	for _, p := range c.cfg.Connect {
@@ -423,7 +436,7 @@ func (c *Core) tick(now time.Time) {
 			c.believe(now, n)
 		}
 	}
-	if !c.complete || c.resume != nil || c.walk.lingering || c.walk.outbidding || len(c.greeted) > 0 {
+	if !c.complete || c.resume != nil || c.walk.lingering || c.walk.outbidding || c.hearing || len(c.greeted) > 0 {
 		c.dirty = true
 	}
 }

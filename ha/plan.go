@@ -39,6 +39,7 @@ func (c *Core) Plan(now time.Time) *Plan {
 	c.rib.forget(w.anyDead)
 	c.stay()
 	c.release(w)
+	c.listen(w)
 	c.plan = c.assemble(w)
 	return c.plan
 }

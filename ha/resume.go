@@ -39,6 +39,12 @@ type resume struct {
 
 func (c *Core) stepResumed(f Resumed) {
 	c.resume = &resume{f, c.started.Add(min(resumeWait, c.cfg.Gateway.EndOfRIBWait))}
+	for _, name := range f.Neighbors { // their allowed IPs are as they were
+		if n := c.neighbors[name]; n != nil {
+			n.introduced = true
+		}
+	}
+	c.listening = slices.DeleteFunc(c.listening, func(n *neighborState) bool { return n.introduced })
 	c.wantNeighbors()
 	c.dirty = true
 }

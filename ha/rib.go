@@ -104,6 +104,9 @@ func (r *rib) apply(now time.Time, changes []bgp.PathChange, neighbors map[strin
 		l := learned{Path: *p, from: from, received: p.Attrs}
 		l.heed(h)
 		from.note(p.NextHop)
+		if from.began.IsZero() {
+			from.began = now
+		}
 		at, ok := e.find(p)
 		if ok {
 			e.paths[at] = l
