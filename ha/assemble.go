@@ -20,6 +20,7 @@ func (c *Core) assemble(w *walker) *Plan {
 	}
 	f := &c.cfg.FIB
 	c.offered = offered{w.ann.done(), w.withheld.done()}
+	w.takeChanges()
 	ann, held, quotas := c.shareOut(w, c.offered, last)
 	p := &Plan{
 		Gen:           last.Gen + 1,
@@ -39,7 +40,7 @@ func (c *Core) assemble(w *walker) *Plan {
 
 		Greetings: c.greet(last.Greetings),
 	}
-	p.Sources = c.planSources(last.Sources, w)
+	p.Sources = c.planSources(last.Sources)
 	if c.plan != nil && same(last.Devices, p.Devices) && same(last.Tunnels, p.Tunnels) && same(last.Neighbors, p.Neighbors) &&
 		same(last.Announcements, p.Announcements) && same(last.FIB.Routes, p.FIB.Routes) && same(last.Withheld, p.Withheld) &&
 		same(last.Probes, p.Probes) && same(last.BFD, p.BFD) && same(last.Sources, p.Sources) && same(last.Quotas, p.Quotas) && same(last.Claims, p.Claims) && same(last.Greetings, p.Greetings) &&
@@ -72,7 +73,9 @@ func (c *Core) planDevices(old []wg.Device) []wg.Device {
 		if i < len(old) && old[i].Name == d.cfg.Name {
 			was = old[i].Peers
 		}
-		out[i].Peers = d.planPeers(was)
+		if out[i].Peers = was; d.peersOld {
+			out[i].Peers, d.peersOld = d.planPeers(was), false
+		}
 		if !changed && !(same(was, out[i].Peers) && equalDevice(&old[i], &out[i])) {
 			changed = true
 		}
@@ -86,12 +89,6 @@ func (c *Core) planDevices(old []wg.Device) []wg.Device {
 func (d *deviceState) planPeers(was []wg.Peer) []wg.Peer {
 	changed := len(was) != len(d.sites)
 	for i, s := range d.sites {
-		switch {
-		case s.moved:
-			s.lastAllowed = slices.Clone(s.allowed)
-		case s.kept < len(s.lastAllowed):
-			s.lastAllowed = slices.Clip(s.lastAllowed[:s.kept])
-		}
 		changed = changed || !s.isPeer(&was[i])
 	}
 	if !changed {
@@ -113,7 +110,7 @@ func (s *siteState) peer() wg.Peer {
 
 func (s *siteState) allowedIPs() []netip.Prefix {
 	if s.synced() {
-		return s.lastAllowed
+		return s.allowed
 	}
 	return everything
 }
@@ -128,11 +125,15 @@ func (s *siteState) isPeer(p *wg.Peer) bool {
 
 // planSources lists every open device that leads to a site: one whose site owns
 // nothing passes nothing. Another gateway may send what comes from anywhere.
-func (c *Core) planSources(old []AcceptedSources, w *walker) []AcceptedSources {
+func (c *Core) planSources(old []AcceptedSources) []AcceptedSources {
+	if !c.sourcesOld {
+		return old
+	}
+	c.sourcesOld = false
 	var out []AcceptedSources
 	for i := range c.cfg.Devices {
-		if d := &c.cfg.Devices[i]; d.Mode == wg.ModeOpen && !c.devices[d.Name].link() {
-			out = append(out, AcceptedSources{Device: d.Name, Prefixes: w.sources[d.Name]})
+		if d := c.devices[c.cfg.Devices[i].Name]; d.cfg.Mode == wg.ModeOpen && !d.link() {
+			out = append(out, AcceptedSources{Device: d.cfg.Name, Prefixes: d.sources()})
 		}
 	}
 	if slices.EqualFunc(old, out, func(a, b AcceptedSources) bool {
@@ -141,6 +142,22 @@ func (c *Core) planSources(old []AcceptedSources, w *walker) []AcceptedSources {
 		return old
 	}
 	return out
+}
+
+// sources are the prefixes of all sites of the device, less those inside others.
+func (d *deviceState) sources() (out []netip.Prefix) {
+	for _, s := range d.sites {
+		out = append(out, s.allowed...)
+	}
+	slices.SortFunc(out, bgp.ComparePrefix)
+	n := 0
+	for _, p := range out { // covering ones come first
+		if n == 0 || out[n-1].Bits() > p.Bits() || !out[n-1].Contains(p.Addr()) {
+			out[n] = p
+			n++
+		}
+	}
+	return out[:n:n]
 }
 
 func equalRoute(a, b *bgp.Route) bool {

@@ -54,6 +54,10 @@ func (c *Core) stepBFD(now time.Time, f BFDObserved) {
 		return
 	}
 	was := b.seen
+	dead, why := ReasonNone, ""
+	if n := c.neighbors[f.Name]; n != nil {
+		dead, why = c.neighborDead(n)
+	}
 	flapped := f.Flaps > was.Flaps && f.LocalDiscr == was.LocalDiscr || f.Flaps > 0 && f.LocalDiscr != was.LocalDiscr
 	b.seen, b.once = f.BFDState, true
 	if flapped {
@@ -85,8 +89,10 @@ func (c *Core) stepBFD(now time.Time, f BFDObserved) {
 		return
 	}
 	c.mourn(now, n, false, "")
+	if r, detail := c.neighborDead(n); r != dead || detail != why {
+		c.touchNeighbor(n)
+	}
 	if was.Failed != f.Failed || b.cfg.Strict && was.State != f.State {
-		c.epoch++
 		c.lostOld = true
 		c.dirty, c.urgent = true, c.urgent || f.Failed
 	}

@@ -1,5 +1,11 @@
 package ha
 
+import (
+	"net/netip"
+
+	"github.com/wgbgp/wgbgp/bgp"
+)
+
 // builder makes a slice of the plan by comparing it with that of the last plan
 // while it grows: nothing is copied before something differs, and then what did
 // not change is copied in long runs.
@@ -9,12 +15,15 @@ type builder[T any] struct {
 	// order is that of both slices. It only serves to find the way back into
 	// old: a wrong one costs time and changes no outcome.
 	order func(a, b *T) int
-	v     T   // under comparison; kept here so that it need not be allocated
-	from  int // old[from:n] is in the new slice and not yet in out
-	n     int // elements of old dealt with
-	out   []T // once something differs
-	fresh bool
-	more  int // about how many there will be that were not in old
+	// prefix is what both slices are ordered by first.
+	prefix func(*T) netip.Prefix
+	v      T   // under comparison; kept here so that it need not be allocated
+	from   int // old[from:n] is in the new slice and not yet in out
+	n      int // elements of old dealt with
+	out    []T // once something differs
+	fresh  bool
+	more   int // about how many there will be that were not in old
+	diffs  int // elements of old that are gone, and new ones
 }
 
 // next is the element of the last plan that would come next, nil if none. Who
@@ -34,6 +43,7 @@ func (b *builder[T]) skip() {
 	b.flush()
 	b.n++
 	b.from = b.n
+	b.diffs++
 }
 
 // add reports whether the last plan had the same.
@@ -56,6 +66,7 @@ func (b *builder[T]) add(v T) bool {
 	}
 	b.flush()
 	b.out = append(b.out, v)
+	b.diffs++
 	return false
 }
 
@@ -68,6 +79,46 @@ func (b *builder[T]) flush() {
 	b.out = append(b.out, b.old[b.from:b.n]...)
 	b.from = b.n
 }
+
+// seek keeps all that comes before p.
+func (b *builder[T]) seek(p netip.Prefix) { b.n += gallop(b.old[b.n:], p, b.prefix) }
+
+// drop passes over what the last plan has about p and was not asked for.
+func (b *builder[T]) drop(p netip.Prefix) {
+	for v := b.next(); v != nil && b.prefix(v) == p; v = b.next() {
+		b.skip()
+	}
+}
+
+// rest keeps all that is left.
+func (b *builder[T]) rest() { b.n = len(b.old) }
+
+// gallop counts the elements that come before p. It costs little where they are
+// few, and not much where they are many.
+func gallop[T any](s []T, p netip.Prefix, prefix func(*T) netip.Prefix) int {
+	before := func(i int) bool {
+		q := prefix(&s[i])
+		return q != p && bgp.ComparePrefix(q, p) < 0
+	}
+	low, step := 0, 1
+	for low+step <= len(s) && before(low+step-1) {
+		low += step
+		step *= 2
+	}
+	high := min(low+step-1, len(s)) // that one does not come before p, if there is one
+	for low < high {
+		if mid := int(uint(low+high) / 2); before(mid) {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	return low
+}
+
+func prefixOfRoute(r *bgp.Route) netip.Prefix               { return r.Prefix }
+func prefixOfAnnouncement(a *bgp.Announcement) netip.Prefix { return a.Prefix }
+func prefixOfWithheld(h *Withheld) netip.Prefix             { return h.Prefix }
 
 // done returns the old slice itself when nothing changed.
 func (b *builder[T]) done() []T {

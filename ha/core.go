@@ -59,10 +59,14 @@ type Core struct {
 	outlived      time.Duration            // see takeover.go
 	rosters       map[rosterKey]*wg.Roster // see greet.go
 	greeted       []*siteState             // with a greeting, in no order
+	returned      []*siteState             // that may have come back, in no order
+	sourcesOld    bool                     // as peersOld, of the source checks
 
-	epoch uint64 // changes with whatever may change the plan of settled entries
-	// thorough makes every plan work out every entry: the tests' measure of the
-	// shortcut for settled ones.
+	epoch   uint64 // changes with what many settled entries depend on, see settled.go
+	planned uint64 // the epoch of the last plan
+	passes  uint64 // of the planner
+	// thorough makes every plan think about every entry: the tests' measure of the
+	// shortcuts for settled and ordinary ones.
 	thorough bool
 	plan     *Plan
 	lost     []bgp.NextHop // see Lost
@@ -116,19 +120,20 @@ type siteState struct {
 	sighted  sighting
 	steer    Steer
 	returned bool // it came back since somebody else spoke for it: see yields
-	held     bool // by another host of the fleet, in this plan
+	waits    int  // of its prefixes wait for another host of the fleet
 
-	// Planning scratch. Allowed IPs of this plan are lastAllowed[:kept], or once
-	// they differ from those of the last plan (moved), allowed. applied is the
-	// peer as confirmed. plain says that nothing is the matter with the site; then
-	// to is who is told its prefixes.
-	lastAllowed []netip.Prefix
-	kept        int
-	moved       bool
-	allowed     []netip.Prefix
-	applied     *wg.Peer
-	plain       bool
-	to          []bgp.Export
+	allowed []netip.Prefix // of the last plan, by prefix; see allowed.go
+	applied *wg.Peer       // the peer as confirmed
+	watched []*entry       // to be worked out again when the site changes, see settled.go
+
+	// Scratch of the pass of that number. changes are those of its allowed IPs. plain
+	// says that nothing is the matter with the site; then to is who is told its
+	// prefixes.
+	pass    uint64
+	changes []allowedChange
+	plain   bool
+	to      []bgp.Export
+	forgets bool
 }
 
 type neighborState struct {
@@ -167,6 +172,8 @@ type deviceState struct {
 	want    *wg.Device
 	applied wg.Applied
 	joined  bool // sites point at their peers in want
+	// peersOld: its peers in the last plan may not be what they should be.
+	peersOld bool
 }
 
 type appliedRoutes struct {
@@ -201,13 +208,13 @@ func (c *Core) Reconfigure(now time.Time, cfg *Config) {
 	old := *c
 	c.base, cfg = cfg, withDiscovered(cfg, c.found, c.servers)
 	c.now, c.cfg = now, cfg
-	c.sites, c.greeted = make([]*siteState, 0, len(cfg.Sites)), nil
+	c.sites, c.greeted, c.returned, c.sourcesOld = make([]*siteState, 0, len(cfg.Sites)), nil, nil, true
 	c.siteByName = make(map[string]*siteState, len(cfg.Sites))
 	c.siteByProbe = map[string]*siteState{}
 	c.devices = make(map[string]*deviceState, len(cfg.Devices))
 	c.neighbors = make(map[string]*neighborState, len(cfg.Neighbors))
 	for i := range cfg.Devices {
-		d := &deviceState{cfg: &cfg.Devices[i]}
+		d := &deviceState{cfg: &cfg.Devices[i], peersOld: true}
 		if o := old.devices[d.cfg.Name]; o != nil {
 			d.seen, d.err, d.once, d.plan, d.want, d.applied = o.seen, o.err, o.once, o.plan, o.want, o.applied
 		}
@@ -273,11 +280,13 @@ func (c *Core) addSite(cfg *Site, old *siteState) {
 	s := &siteState{cfg: cfg, dev: c.devices[cfg.Device], disabled: cfg.Disabled}
 	s.hop = []bgp.NextHop{{Device: cfg.Device}}
 	if old != nil {
-		s.health, s.missing, s.lastAllowed = old.health, old.missing, old.lastAllowed
+		s.health, s.missing = old.health, old.missing
 		s.disabled = cfg.Disabled || (old.disabled && !old.cfg.Disabled)
 		s.parked = old.parked && cfg.Roams
 		s.judged, s.dead, s.pace = old.judged, old.dead, old.pace // a reload is no news
-		s.steer, s.returned = old.steer, old.returned
+		if s.steer, s.returned = old.steer, old.returned; s.returned {
+			c.returned = append(c.returned, s)
+		}
 		s.sighted = old.sighted
 		if s.greeting = old.greeting; s.greeting.try > 0 {
 			c.greeted = append(c.greeted, s)
@@ -286,6 +295,7 @@ func (c *Core) addSite(cfg *Site, old *siteState) {
 	} else {
 		s.health, s.pace = newHealth(cfg), s.firstPace()
 	}
+	s.inheritAllowed(old)
 	if n := c.neighbors[cfg.Neighbor]; n != nil {
 		s.neighbor, n.site, s.except = n, s, n.split
 	}
@@ -369,13 +379,7 @@ func (c *Core) Step(now time.Time, f Fact) {
 	case WireGuardApplied:
 		c.stepApplied(now, f)
 	case RoutesApplied:
-		if f.Err != "" {
-			// The attempt as a whole failed: what was true before still is.
-			c.routes.Err = f.Err
-		} else {
-			c.routes = appliedRoutes{f.Plan, f.RoutesApplied}
-		}
-		c.dirty = true
+		c.stepRoutes(f)
 	case AnnounceApplied:
 		c.ann = appliedAnnouncements{f.Plan, f.AnnounceApplied}
 		c.dirty = true
@@ -387,6 +391,10 @@ func (c *Core) Step(now time.Time, f Fact) {
 		}
 		if s != nil && s.disabled != f.Disabled {
 			s.disabled = f.Disabled
+			c.touchSite(s)
+			if s.dev != nil {
+				s.dev.peersOld = true
+			}
 			s.health.enabled = s.cfg.Disabled && !f.Disabled
 			if s.cfg.Link {
 				c.epoch++

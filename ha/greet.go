@@ -164,7 +164,7 @@ func (c *Core) beginGreeting(now time.Time, s *siteState, w wg.Whereabouts, why 
 	s.greeting = greeting{
 		endpoint: w.Endpoint, why: why, heard: w.Heard, begun: now, until: now.Add(greetFor), next: now, pause: greetAgain, try: s.greeting.try,
 	}
-	s.parked = false
+	s.parked, s.dev.peersOld = false, true
 	c.dirty, c.urgent = true, true
 }
 

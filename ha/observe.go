@@ -28,11 +28,44 @@ func (c *Core) stepApplied(now time.Time, f WireGuardApplied) {
 		d.applied.Err = f.Err
 		return
 	}
+	if generation(f.Plan) < generation(d.plan) {
+		c.epoch++ // what was certain is not any more
+	}
+	for _, failed := range []map[netip.Prefix]string{d.applied.Failed, f.Failed} {
+		for p := range failed {
+			c.rib.touchPrefix(p)
+		}
+	}
 	d.plan, d.applied, d.joined = f.Plan, f.Applied, false
 	d.want = nil
 	if f.Err == "" {
 		d.want = findDevice(f.Plan, f.Device)
 	}
+}
+
+func (c *Core) stepRoutes(f RoutesApplied) {
+	c.dirty = true
+	if f.Err != "" {
+		// The attempt as a whole failed: what was true before still is.
+		c.routes.Err = f.Err
+		return
+	}
+	if generation(f.Plan) < generation(c.routes.plan) {
+		c.epoch++ // as above
+	}
+	for _, reports := range [][]bgp.RouteReport{c.routes.Reports, f.Reports} {
+		for i := range reports {
+			c.rib.touchPrefix(reports[i].Prefix)
+		}
+	}
+	c.routes = appliedRoutes{f.Plan, f.RoutesApplied}
+}
+
+func generation(p *Plan) uint64 {
+	if p == nil {
+		return 0
+	}
+	return p.Gen
 }
 
 func (c *Core) stepDevice(now time.Time, f DeviceObserved) {
@@ -97,6 +130,7 @@ func (c *Core) stepNeighbor(now time.Time, f NeighborObserved) {
 		return
 	}
 	was := n.seen
+	dead, why := c.neighborDead(n)
 	n.seen, n.once = f.NeighborState, true
 	n.parted(now, &was)
 	if n.cfg.Dynamic != "" {
@@ -108,10 +142,10 @@ func (c *Core) stepNeighbor(now time.Time, f NeighborObserved) {
 	c.lostOld = c.lostOld || was.State != f.State
 	c.mourn(now, n, was.State == bgp.StateEstablished && f.State != bgp.StateEstablished, f.Reason)
 	if was.RouterID != f.RouterID { // orders paths of equal cost
-		c.epoch++
+		c.touchNeighbor(n)
 	}
-	if was.State != f.State && c.bfd[f.Name] != nil {
-		c.epoch++ // see neighborDead
+	if r, detail := c.neighborDead(n); r != dead || detail != why {
+		c.touchNeighbor(n)
 	}
 	if was.State != f.State || was.EndOfRIB4 != f.EndOfRIB4 || was.EndOfRIB6 != f.EndOfRIB6 {
 		c.dirty = true
@@ -144,7 +178,11 @@ func (c *Core) admit(template *bgp.Neighbor, st bgp.NeighborState) *neighborStat
 func (c *Core) judge(now time.Time, s *siteState) {
 	was := s.judged
 	s.judged = s.health.judge(now)
-	s.came(was, s.judged)
+	if was.Verdict != s.judged.Verdict || was.Reason != s.judged.Reason || was.Detail != s.judged.Detail || !was.Since.Equal(s.judged.Since) ||
+		!slices.Equal(was.FailedPrefixes, s.judged.FailedPrefixes) {
+		c.touchSite(s)
+	}
+	c.came(s, was, s.judged)
 	c.fell(now, s, was)
 	if was.Verdict != s.judged.Verdict {
 		c.moves = append(c.moves, Transition{
@@ -169,6 +207,9 @@ func (c *Core) judge(now time.Time, s *siteState) {
 	// belongs to WireGuard's roaming.
 	if dead := s.judged.Verdict == Down && s.health.silence() > peerSilence; dead != s.dead {
 		s.dead, c.dirty = dead, true
+		if s.dev != nil {
+			s.dev.peersOld = true
+		}
 	}
 	if s.next = s.health.next(now); !s.next.IsZero() {
 		c.wake(s.next)

@@ -99,9 +99,7 @@ func (w *walker) stillOut(e *entry) bool {
 // lastRoute is the entry's route in the last plan, nil if none.
 func (w *walker) lastRoute(e *entry) *bgp.Route {
 	last := w.routes.old
-	for w.lastAt < len(last) && last[w.lastAt].Prefix != e.prefix && bgp.ComparePrefix(last[w.lastAt].Prefix, e.prefix) < 0 {
-		w.lastAt++
-	}
+	w.lastAt += gallop(last[w.lastAt:], e.prefix, prefixOfRoute)
 	for i := w.lastAt; i < len(last) && last[i].Prefix == e.prefix; i++ {
 		if last[i].Type == bgp.Unicast {
 			return &last[i]
@@ -112,9 +110,7 @@ func (w *walker) lastRoute(e *entry) *bgp.Route {
 
 // addRoute adds a route of the present entry to the plan.
 func (w *walker) addRoute(r bgp.Route) {
-	if !w.routes.add(r) {
-		w.changed = true
-	}
+	w.routes.add(r)
 	if r.Type == bgp.Unicast {
 		w.ways = append(w.ways, r.NextHops)
 	}

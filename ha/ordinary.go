@@ -1,36 +1,24 @@
 package ha
 
 import (
-	"net/netip"
 	"time"
 
 	"github.com/wgbgp/wgbgp/bgp"
 )
 
-// start begins a pass for one site: what holds for all of its prefixes is
-// worked out once.
-func (s *siteState) start(c *Core) {
-	s.kept, s.moved, s.held = 0, false, false
+// start begins a pass for one site, when it comes to it: what holds for all of its
+// prefixes is worked out once.
+func (s *siteState) start(c *Core, pass uint64) {
+	if s.pass == pass {
+		return
+	}
+	s.pass = pass
 	s.plain = !s.disabled && s.dev != nil && s.judged.announceable(s.cfg.IdlePolicy) && len(s.judged.FailedPrefixes) == 0 &&
 		c.drain < DrainWithdraw && c.host.since.IsZero()
 	if s.plain {
 		s.to = c.exports.get(exportKey{bgp.KindSite, false, c.rank(&candidate{site: s})})
 		s.plain = len(s.to) > 0
 	}
-}
-
-// own adds an allowed IP to those of this plan. As long as they are those of
-// the last one, nothing is copied.
-func (s *siteState) own(p netip.Prefix) {
-	if !s.moved {
-		if s.kept < len(s.lastAllowed) && s.lastAllowed[s.kept] == p {
-			s.kept++
-			return
-		}
-		s.moved = true
-		s.allowed = append(s.allowed[:0], s.lastAllowed[:s.kept]...)
-	}
-	s.allowed = append(s.allowed, p)
 }
 
 // ordinary plans a prefix that nothing is the matter with: one site alone has
@@ -42,13 +30,14 @@ func (w *walker) ordinary(e *entry, old *bgp.Route, report *bgp.RouteReport) boo
 		return false
 	}
 	s := e.sites[0]
-	if !s.plain || e.placed[0].site != s || !(same(old.NextHops, s.hop) || throughDevice(old, s.cfg.Device)) || !s.ready(e) {
+	if s.start(w.c, w.pass); !s.plain || e.placed[0].site != s || !(same(old.NextHops, s.hop) || throughDevice(old, s.cfg.Device)) || !s.ready(e) {
 		return false
 	}
+	w.stopWaiting(e)
+	w.cands, w.forwarded = append(w.cands[:0], candidate{site: s}), true
 	e.gone = time.Time{}
-	w.grant(s, e.prefix)
 	e.placed[0].via = true
-	e.carried = w.c.rank(&candidate{site: s})
+	e.carried = w.c.rank(&w.cands[0])
 	e.out.set(true, w.gen)
 	f := &w.c.cfg.FIB
 	src := f.Source4

@@ -32,7 +32,7 @@ func (c *Core) park(now time.Time, s *siteState, p *wg.PeerState) {
 	}
 	let := p != nil && p.Endpoint.IsValid() && (s.parked || s.health.armed(now)) && s.health.silence() > parkSilence
 	if let != s.parked {
-		s.parked = let
+		s.parked, s.dev.peersOld = let, true
 		c.dirty, c.urgent = true, c.urgent || let
 	}
 }

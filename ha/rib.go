@@ -16,6 +16,8 @@ type rib struct {
 	byPrefix map[netip.Prefix]*entry
 	order    []*entry // by prefix, except for added
 	added    []*entry // new since the order was last made
+	queue    []*entry // to be worked out by the next plan, see settled.go
+	spare    []*entry // the queue of the last plan, to be used again
 }
 
 type entry struct {
@@ -44,10 +46,13 @@ type entry struct {
 	gone time.Time
 	dead bool
 	// settled is the epoch in which the planner found that nothing is left to do
-	// about the entry, see settled.go; 0: something is. routedGen is the first plan
-	// with the present route.
+	// about the entry, see settled.go; 0: something is, and it is queued. routedGen
+	// is the first plan with the present routes, or without any.
 	settled   uint64
+	queued    bool
+	watchers  []*siteState // whose change unsettles it
 	routedGen uint64
+	waiters   []*siteState // that let another host go on, see keepWaiting
 }
 
 type learned struct {
@@ -70,6 +75,7 @@ func (r *rib) get(p netip.Prefix) *entry {
 		e = &entry{prefix: p}
 		r.byPrefix[p] = e
 		r.added = append(r.added, e)
+		r.touch(e)
 	}
 	return e
 }
@@ -83,7 +89,7 @@ func (r *rib) apply(now time.Time, changes []bgp.PathChange, neighbors map[strin
 			if e == nil {
 				continue
 			}
-			e.settled = 0
+			r.touch(e)
 			if at, ok := e.find(p); ok {
 				e.haunt(now, &e.paths[at])
 				e.paths = slices.Delete(e.paths, at, at+1)
@@ -94,7 +100,7 @@ func (r *rib) apply(now time.Time, changes []bgp.PathChange, neighbors map[strin
 		if e == nil {
 			e = r.get(p.Prefix)
 		}
-		e.settled = 0
+		r.touch(e)
 		from := neighbors[p.Neighbor]
 		if from == nil {
 			e.unhide(p)
@@ -126,7 +132,7 @@ func (r *rib) reveal(n *neighborState, h *heeder) {
 				continue
 			}
 			e.hidden = slices.Delete(e.hidden, i, i+1)
-			e.settled = 0
+			r.touch(e)
 			l.from = n
 			l.heed(h)
 			n.note(l.NextHop)
@@ -158,7 +164,7 @@ func (r *rib) reconfigure(sites []*siteState, neighbors map[string]*neighborStat
 		byName[s.cfg.Name] = s
 	}
 	for _, e := range r.byPrefix {
-		e.sites, e.host, e.agg = nil, nil, nil
+		e.sites, e.host, e.agg, e.watchers, e.waiters = nil, nil, nil, nil, nil
 		e.placed = slices.DeleteFunc(e.placed, func(p placing) bool { return byName[p.site.cfg.Name] == nil })
 		for i := range e.placed {
 			e.placed[i].site = byName[e.placed[i].site.cfg.Name]
@@ -216,17 +222,4 @@ func (r *rib) sorted() []*entry {
 	merged = append(merged, r.added[j:]...)
 	r.order, r.added = merged, nil
 	return merged
-}
-
-// forget drops entries marked dead.
-func (r *rib) forget(any bool) {
-	if !any {
-		return
-	}
-	r.order = slices.DeleteFunc(r.order, func(e *entry) bool {
-		if e.dead {
-			delete(r.byPrefix, e.prefix)
-		}
-		return e.dead
-	})
 }

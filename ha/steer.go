@@ -37,6 +37,7 @@ func (c *Core) steer(f SiteSteered) {
 		if f.Order == SteerFailback {
 			s.steer, s.returned = SteerNone, false
 		}
+		c.touchSite(s)
 		c.dirty, c.urgent = true, true
 	}
 }
@@ -75,27 +76,37 @@ func (c *Core) yieldsTo(e *entry, s *siteState) *neighborState {
 func (w *walker) keepWaiting(e *entry) {
 	for i := range w.cands {
 		if s := w.cands[i].site; s != nil && len(e.paths) > 0 && w.c.yieldsTo(e, s) != nil {
-			s.held = true
+			e.waiters = append(e.waiters, s)
+			s.waits++
 		}
 	}
 }
 
+// stopWaiting forgets it.
+func (w *walker) stopWaiting(e *entry) {
+	for _, s := range e.waiters {
+		s.waits--
+	}
+	e.waiters = e.waiters[:0]
+}
+
 // came notes that the site can be announced again, or for the first time since
 // the start.
-func (s *siteState) came(was, is Judgement) {
-	if p := s.cfg.IdlePolicy; is.announceable(p) && !was.announceable(p) {
-		s.returned = true
+func (c *Core) came(s *siteState, was, is Judgement) {
+	if p := s.cfg.IdlePolicy; is.announceable(p) && !was.announceable(p) && !s.returned {
+		s.returned, c.returned = true, append(c.returned, s)
 	}
 }
 
 // stay ends the waiting of sites for which nobody else speaks any more: they do
 // now, and go on when the other one is back.
 func (c *Core) stay() {
-	for _, s := range c.sites {
-		if s.returned && !s.held && c.complete && s.judged.announceable(s.cfg.IdlePolicy) {
+	c.returned = slices.DeleteFunc(c.returned, func(s *siteState) bool {
+		if s.returned && s.waits == 0 && c.complete && s.judged.announceable(s.cfg.IdlePolicy) {
 			s.returned = false
 		}
-	}
+		return !s.returned
+	})
 }
 
 // Speech is who speaks for a site and why, as an operator sees it.

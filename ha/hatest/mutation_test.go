@@ -28,7 +28,7 @@ var planted = []struct {
 }{
 	{DeadWithdrawn, "BFD's failure does not take its site down", "ha/health.go", "c.fallTo(now, ReasonBFD, bfdDetail(&s))", "c.oks = 0"},
 	{Reachable, "a hold-down never ends", "ha/health_judge.go", "if now.Before(h.hold) {", "if !h.hold.IsZero() {"},
-	{OneOwner, "two sites of a redundancy group get a prefix on one interface", "ha/plan.go", "return p.site == k.site || (p.site.synced() && p.site.dev == k.site.dev)", "return p.site == k.site"},
+	{OneOwner, "two sites of a redundancy group get a prefix on one interface", "ha/allowed.go", "return p.site == k.site || (p.site.synced() && p.site.dev == k.site.dev)", "return p.site == k.site"},
 	{AppliedFirst, "a prefix is announced without a confirmed route", "ha/announce.go", "w.forwarding(e, old, report); reason != ReasonNone {", "w.forwarding(e, old, report); reason != ReasonNone && reason != ReasonRoute && reason != ReasonAllowedIP {"},
 	{Idempotent, "the keepalive of a dead peer is written every time", "wg/diff.go", "if w.Keepalive/time.Second != h.Keepalive/time.Second {", "if w.Dead || w.Keepalive/time.Second != h.Keepalive/time.Second {"},
 	{Commutes, "the speaker's report counts only behind that of the routes", "ha/core.go", "c.ann = appliedAnnouncements{f.Plan, f.AnnounceApplied}", "if c.routes.plan == f.Plan {\n\t\t\tc.ann = appliedAnnouncements{f.Plan, f.AnnounceApplied}\n\t\t}"},
