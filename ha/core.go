@@ -334,6 +334,10 @@ func (c *Core) prepare() {
 	slices.SortFunc(c.tunnelsWant, func(a, b tgwconnect.Tunnel) int { return cmp.Compare(a.Name, b.Name) })
 }
 
+// ThinkAlways has every plan work out everything anew instead of leaving settled
+// entries alone. The plans are the same: simulations compare them.
+func (c *Core) ThinkAlways() { c.thorough = true }
+
 // Step remembers one observation.
 func (c *Core) Step(now time.Time, f Fact) {
 	c.now = now

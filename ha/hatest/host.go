@@ -74,7 +74,7 @@ type process struct {
 	h       *host
 	born    time.Duration
 	core    *ha.Core
-	shadow  *ha.Core // gets the same facts in another order; nil: none
+	shadow  *ha.Core // gets the same facts in another order, and takes no shortcut; nil: none
 	inbox   *ha.Inbox
 	plan    *ha.Plan
 	discr   uint32
@@ -98,6 +98,7 @@ func (h *host) start() {
 	}
 	if !w.s.Large && h.id%2 == 0 {
 		p.shadow = ha.New(w.time(), h.cfg)
+		p.shadow.ThinkAlways()
 	}
 	for i := range p.edges {
 		p.edges[i] = newEdge(p, i)
