@@ -73,7 +73,7 @@ func (c *Core) planDevices(old []wg.Device) []wg.Device {
 		if i < len(old) && old[i].Name == d.cfg.Name {
 			was = old[i].Peers
 		}
-		if out[i].Peers = was; d.peersOld {
+		if out[i].Peers = was; d.peersOld || c.thorough {
 			out[i].Peers, d.peersOld = d.planPeers(was), false
 		}
 		if !changed && !(same(was, out[i].Peers) && equalDevice(&old[i], &out[i])) {
@@ -126,7 +126,7 @@ func (s *siteState) isPeer(p *wg.Peer) bool {
 // planSources lists every open device that leads to a site: one whose site owns
 // nothing passes nothing. Another gateway may send what comes from anywhere.
 func (c *Core) planSources(old []AcceptedSources) []AcceptedSources {
-	if !c.sourcesOld {
+	if !c.sourcesOld && !c.thorough {
 		return old
 	}
 	c.sourcesOld = false

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wgbgp/wgbgp/bgp"
 	"github.com/wgbgp/wgbgp/wg"
 )
 
@@ -74,6 +75,48 @@ func BenchmarkPlanUnchanged(b *testing.B) {
 		w.step(DeviceObserved{State: st})
 		if w.c.Plan(w.now) != p {
 			b.Fatal("plan changed")
+		}
+	}
+}
+
+// bigFleetWorld is bigWorld where another host of the fleet tells every prefix too:
+// as its backup for one half, and better than this host for the other.
+func bigFleetWorld(b *testing.B, n int) *world {
+	cfg := bigConfig(n)
+	cfg.Neighbors = append(cfg.Neighbors, bgp.Neighbor{Name: "gw2", Kind: bgp.KindFleet, Group: "fleet", Device: "eth0", IPv4: true, Export: true})
+	w := newWorld(b, cfg)
+	w.session("gw2", true)
+	var told []bgp.PathChange
+	for i := range n {
+		w.session(fmt.Sprintf("site%05d", i), i%2 == 0)
+		for _, p := range cfg.Sites[i].Prefixes {
+			told = append(told, bgp.PathChange{Path: bgp.Path{
+				Prefix: p, Neighbor: "gw2", NextHop: netip.AddrFrom4([4]byte{192, 0, 2, 2}), Attrs: backupPath,
+			}})
+		}
+	}
+	w.step(PathsChanged{told})
+	w.now = w.now.Add(time.Minute)
+	if p := w.settle(); len(p.Announcements) != 4*n {
+		b.Fatalf("announced %d of %d", len(p.Announcements), 4*n)
+	}
+	return w
+}
+
+var backupPath = &bgp.Attrs{LocalPref: 100, HasMED: true, MED: 80}
+
+// BenchmarkPlanOneSiteChangesInAFleet is one verdict among 10,000 sites whose every
+// prefix has two paths, and the plan that follows its confirmation.
+func BenchmarkPlanOneSiteChangesInAFleet(b *testing.B) {
+	w := bigFleetWorld(b, 10000)
+	up := false
+	for b.Loop() {
+		w.session("site05000", up)
+		up = !up
+		p := w.c.Plan(w.now)
+		w.applyRoutes(p)
+		if p = w.c.Plan(w.now); len(p.Announcements) == 0 {
+			b.Fatal("empty plan")
 		}
 	}
 }

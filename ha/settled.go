@@ -99,7 +99,7 @@ func (c *Core) unsettled() []*entry {
 // stands reports whether the next plan will say the same about the entry, if
 // nothing changes that it depends on.
 func (w *walker) stands(e *entry) bool {
-	if len(w.cands) == 0 || e.agg != nil || len(e.former) > 0 || e.routedGen > w.routesGen || w.reported(e.prefix) {
+	if len(w.cands) == 0 || e.agg != nil || e.routedGen > w.routesGen {
 		return false
 	}
 	if best := &w.cands[0]; best.blocked || !w.forwarded && best.usable() && !best.host && !best.hushed() {
@@ -108,7 +108,7 @@ func (w *walker) stands(e *entry) bool {
 	for i := range e.placed {
 		p := &e.placed[i]
 		claims := func(k candidate) bool { return k.site == p.site && !k.blocked }
-		if p.left > w.routesGen || p.site.dev == nil || p.site.dev.plan == nil || p.since > p.site.dev.plan.Gen || !slices.ContainsFunc(w.cands, claims) {
+		if p.site.dev == nil || p.site.dev.plan == nil || p.since > p.site.dev.plan.Gen || !slices.ContainsFunc(w.cands, claims) {
 			return false
 		}
 	}
