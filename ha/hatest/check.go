@@ -62,7 +62,7 @@ const (
 	speakBound = 15 * time.Second
 	// roamBound is how long two hosts may both hold the one session of a site.
 	roamBound = 45 * time.Second
-	// outbidBound is how long two hosts may both outbid a third.
+	// outbidBound is how long two hosts may both outbid a third, from its death on.
 	outbidBound = holdTGW + 15*time.Second
 )
 
@@ -360,31 +360,6 @@ func (c *checker) holdsStill(s *site, since time.Duration) {
 	if two > 1 {
 		c.fail(OneSpeaker, "%d hosts hold the one session of %s since %v", two, s.name, since)
 	}
-}
-
-// outbids watches a prefix that two hosts of a region both outbid the dead for.
-func (c *checker) outbids(r *region, p int32, at int) {
-	two := 0
-	for i := range r.paths[p] {
-		if a := r.paths[p][i].attrs; a.HasMED && a.MED == ha.DefaultRanks()[ha.RankTakeover].MED {
-			two++
-		}
-	}
-	s := &c.outbid[at]
-	if two < 2 {
-		*s = -1
-		return
-	}
-	if *s >= 0 {
-		return
-	}
-	*s = c.w.now
-	since := *s
-	c.w.after(outbidBound, func() {
-		if *s == since && c.w.now-c.lastTrouble() >= outbidBound {
-			c.fail(OneSpeaker, "two hosts of region %d outbid others for %s since %v", r.id, c.w.prefixes[p], since)
-		}
-	})
 }
 
 // planned looks at a new plan.

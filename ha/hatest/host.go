@@ -22,6 +22,7 @@ type host struct {
 	upFrom time.Duration
 	wall   time.Duration // its wall clock is off by so much
 	boots  int
+	died   time.Duration // when the last process ended
 
 	links   []*link // by site, which is the order of keys
 	linkOf  map[int]*link
@@ -134,7 +135,7 @@ func (h *host) kill() {
 	if h.proc == nil {
 		return
 	}
-	h.proc = nil
+	h.proc, h.died = nil, h.w.now
 	for _, l := range h.links {
 		l.bgpUp, l.bfdUp = false, false
 	}
