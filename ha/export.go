@@ -130,7 +130,6 @@ func newExportTable(cfg *Config) exportTable {
 			t.all[k] = to
 		}
 	}
-	t.second = t.all[exportKey{bgp.KindFleet, false, RankRemote}]
 	remote := exportKey{bgp.KindFleet, false, RankRemote}
 	t.second = slices.Clone(t.all[remote])
 	for g, f := range groups {
