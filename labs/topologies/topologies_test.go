@@ -20,8 +20,12 @@ import (
 )
 
 // beside is how many scenarios are played side by side: they wait most of the
-// time. Those that measure (#: alone) come after them, one by one.
-const beside = 6
+// time. Those that measure (#: alone) come after them, two by two: the machine has two
+// processors, and one that fails is played alone by internal/cmd/testreport.
+const (
+	beside = 6
+	calm   = 2
+)
 
 // kernelEnv chooses the scenarios that need the kernel's own WireGuard, GRE and
 // VRF: set in the virtual machine, where the others are not played again.
@@ -57,9 +61,15 @@ func TestScenarios(t *testing.T) {
 		}
 	})
 	t.Run("alone", func(t *testing.T) {
+		places := make(chan struct{}, calm)
 		for _, s := range all {
 			if s.Needs.Alone && !s.Needs.Kernel {
-				t.Run(s.Name, func(t *testing.T) { run(t, programs, s) })
+				t.Run(s.Name, func(t *testing.T) {
+					t.Parallel()
+					places <- struct{}{}
+					defer func() { <-places }()
+					run(t, programs, s)
+				})
 			}
 		}
 	})
