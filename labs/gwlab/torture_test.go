@@ -19,7 +19,8 @@ import (
 )
 
 // Without them some rounds are played, with another seed each day they would be
-// no test. WGBGP_KILLS=1000 WGBGP_KILL_SEED=7 go test -run KillNine ./labs/gwlab
+// no test. WGBGP_KILLS=1000 WGBGP_KILL_SEED=7 go test -timeout 2h -run KillNine ./labs/gwlab
+// Mostly it waits, so that two processes with a seed each take no longer than one.
 const (
 	killsEnv    = "WGBGP_KILLS"
 	killSeedEnv = "WGBGP_KILL_SEED"
