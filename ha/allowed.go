@@ -15,6 +15,7 @@ import (
 // check of each open one.
 func (w *walker) own(e *entry) {
 	if len(w.cands) == 1 && len(e.placed) == 1 && w.cands[0].site == e.placed[0].site && !w.cands[0].blocked {
+		w.handOver(e)
 		return // the ordinary case, without allocation
 	}
 	before := slices.Clone(e.placed)
@@ -27,6 +28,7 @@ func (w *walker) own(e *entry) {
 				p = *b
 			case b.site.dev == s.dev && p.since == w.gen: // the route did not move
 				p.via, p.left = b.via, b.left
+				p.from, p.until = w.givers(b)
 			}
 		}
 		e.placed = append(e.placed, p)
@@ -52,13 +54,14 @@ func (w *walker) own(e *entry) {
 		}
 		keep(s)
 	}
+	w.handOver(e)
 }
 
 // reown tells sites what they gained and lost by the entry just planned, and
 // reports whether any did.
 func (w *walker) reown(e *entry) (moved bool) {
 	for _, s := range w.owners {
-		if e.since(s) == 0 {
+		if e.placing(s) == nil {
 			w.reallow(s, e.prefix, false)
 			moved = true
 		}

@@ -2,6 +2,7 @@ package ha
 
 import (
 	"slices"
+	"time"
 
 	"github.com/wgbgp/wgbgp/bgp"
 )
@@ -20,6 +21,10 @@ type placing struct {
 	// left is the first plan without such a route after that.
 	via  bool
 	left uint64
+	// from are those that may have it until the interface is as the plan wants it, see
+	// handover.go; that they can carry it as well counts until a moment.
+	from  []*siteState
+	until time.Time
 }
 
 // span is whether something is in the last plan, and the first plan from which
@@ -77,14 +82,14 @@ func (w *walker) everyWayWorks(e *entry) bool {
 	return true
 }
 
-// since is the generation from which on the site has had the prefix, 0: not.
-func (e *entry) since(s *siteState) uint64 {
+// placing is that of the site, nil: it has not got the prefix.
+func (e *entry) placing(s *siteState) *placing {
 	for i := range e.placed {
 		if e.placed[i].site == s {
-			return e.placed[i].since
+			return &e.placed[i]
 		}
 	}
-	return 0
+	return nil
 }
 
 // stillOut reports whether some neighbor may still be told the prefix.

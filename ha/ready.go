@@ -27,7 +27,8 @@ func (c *Core) join(d *deviceState) {
 }
 
 // ready reports whether packets for p reach the site once they are routed into
-// its device: the peer is there and, on a shared interface, owns p.
+// its device: the peer is there and, on a shared interface, owns p, or gets it just
+// now from one that can carry it too.
 func (s *siteState) ready(e *entry) bool {
 	if s.applied == nil {
 		return false
@@ -35,7 +36,7 @@ func (s *siteState) ready(e *entry) bool {
 	if !s.synced() {
 		return true
 	}
-	if g := e.since(s); g == 0 || g > s.dev.plan.Gen {
+	if p := e.placing(s); p == nil || p.since > s.dev.plan.Gen && len(p.from) == 0 {
 		return false
 	}
 	if len(s.dev.applied.Failed) == 0 {

@@ -167,7 +167,7 @@ func (r *rib) reconfigure(sites []*siteState, neighbors map[string]*neighborStat
 		e.sites, e.host, e.agg, e.watchers, e.waiters = nil, nil, nil, nil, nil
 		e.placed = slices.DeleteFunc(e.placed, func(p placing) bool { return byName[p.site.cfg.Name] == nil })
 		for i := range e.placed {
-			e.placed[i].site = byName[e.placed[i].site.cfg.Name]
+			e.placed[i].site, e.placed[i].from = byName[e.placed[i].site.cfg.Name], nil
 		}
 		e.ghosts = slices.DeleteFunc(e.ghosts, func(g ghost) bool { return neighbors[g.from.cfg.Name] == nil })
 		for i := range e.ghosts {

@@ -149,7 +149,7 @@ func (c *Core) prefixViews(name string) map[string][]PrefixView {
 			}
 			v := PrefixView{Prefix: e.prefix, Learned: isLearned, Announced: announced}
 			if s := c.siteByName[site]; s != nil {
-				v.InPlace = e.since(s) != 0 && s.ready(e)
+				v.InPlace = e.placing(s) != nil && s.ready(e)
 			}
 			for i := range held[:n] {
 				if held[i].Site == site {

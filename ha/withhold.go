@@ -10,7 +10,7 @@ func (w *walker) holdOthers(e *entry) {
 		}
 		if !k.usable() {
 			w.hold(e, k, k.reason, k.detail)
-		} else if _, step := prefer(best, k); !step.breaksTie() || e.since(k.site) == 0 {
+		} else if _, step := prefer(best, k); !step.breaksTie() || e.placing(k.site) == nil {
 			w.hold(e, k, ReasonNotBest, "decided by "+step.Text())
 		}
 	}
