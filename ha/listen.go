@@ -21,9 +21,11 @@ const (
 	listenLimit = 2 * quietAfter
 )
 
-// listens reports whether the neighbor is to be heard before it is told anything.
+// listens reports whether the neighbor is to be heard before it is told anything. Two
+// that have one link-local address, on two interfaces, can only be told alike, so
+// nobody with such an address is waited for.
 func (c *Core) listens(n *neighborState) bool {
-	return n.site != nil && !n.introduced && n.cfg.Import != nil && len(n.cfg.Import.Allow) > 0
+	return n.site != nil && !isLinkLocal(n.cfg.Address) && !n.introduced && n.cfg.Import != nil && len(n.cfg.Import.Allow) > 0
 }
 
 // listen ends that for those whose prefixes arrive by the pass that was just made.

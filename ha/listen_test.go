@@ -1,6 +1,7 @@
 package ha
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -104,4 +105,21 @@ func TestReloadRemembersWhoWasHeard(t *testing.T) {
 	cfg := *w.c.cfg
 	w.c.Reconfigure(w.now, &cfg)
 	w.wantTold("after a reload", true)
+}
+
+// The speaker refuses twins, on two interfaces with one link-local address, that are
+// told differently, and one that is refused is never heard.
+func TestSitesWithOneLinkLocalAddressAreToldAlike(t *testing.T) {
+	cfg := config(site("paris", 1), site("lyon", 2))
+	for i := range cfg.Neighbors {
+		if n := &cfg.Neighbors[i]; n.Kind == bgp.KindSite {
+			n.Address = netip.MustParseAddr("fe80::2%wg-" + n.Name)
+			n.Import = &bgp.ImportPolicy{Allow: []bgp.PrefixRule{{Prefix: pfx("10.1.0.0/16"), LE: 24}}}
+		}
+	}
+	w := newWorld(t, cfg)
+	w.comes(true)
+	if p := w.settle(); !tells(p, "paris") || !tells(p, "lyon") {
+		t.Errorf("paris has told its table, lyon not: told are paris %t, lyon %t; want both", tells(p, "paris"), tells(p, "lyon"))
+	}
 }
