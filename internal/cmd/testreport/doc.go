@@ -6,7 +6,7 @@
 // It works in passes. The first one runs everything with the race detector (but
 // for packages that start no goroutine) and puts off the tests that need network
 // namespaces (internal/nstest), and most seeds of seeded ones; the second one runs
-// just those, two packages at a time, and one that measures alone. With -vm a third one runs what concerns the kernel's
+// just those, several packages at a time, and one that measures alone. With -vm a third one runs what concerns the kernel's
 // own WireGuard, GRE and VRF on a Debian kernel in a virtual machine, in one
 // boot of labs/vm/run, and with -docker the labs that the real containerlab makes
 // stand in Docker (labs/docker). A test counts once, with the worse outcome of the passes

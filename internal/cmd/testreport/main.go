@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/wgbgp/wgbgp/internal/nstest"
 	"github.com/wgbgp/wgbgp/labs/gwlab"
@@ -130,10 +132,10 @@ func runHere(r *results, w io.Writer, o options) error {
 	}
 	beside, after := schedule(deferred)
 	inNamespaces := newResults(r.w)
-	if err := inLanes(inNamespaces, lanes, o, beside); err != nil {
+	if err := sideBySide(inNamespaces, places, o, beside); err != nil {
 		return err
 	}
-	if err := inLanes(inNamespaces, 1, o, after); err != nil {
+	if err := sideBySide(inNamespaces, 1, o, after); err != nil {
 		return err
 	}
 	err = inNamespaces.repeat(w, func(own *results, units []key) error {
@@ -168,21 +170,25 @@ func splitPure(patterns []string) (raced, plain []string, err error) {
 	return raced, plain, nil
 }
 
-// lanes is how many packages are tested side by side: tests in namespaces wait
-// most of the time.
-const lanes = 2
+// places is how many packages are tested side by side: tests in namespaces wait
+// most of the time. A long one takes two places, for it runs many tests side by side.
+const places = 4
 
-// long are packages that take longest: they come first, so that no lane is left
-// with a long one at the end.
+// long are packages that take longest: they come first, so that none is left alone
+// at the end.
 var long = []string{"labs/accept", "labs/topologies"}
+
+func isLong(pkg string) bool {
+	return slices.ContainsFunc(long, func(p string) bool { return strings.HasSuffix(pkg, "/"+p) })
+}
 
 // alone are packages, or tests of one by the beginning of their names, that measure
 // or load the machine: no other beside them.
 var alone = []struct{ pkg, tests string }{
-	{"labs/bench", "Test"}, {"labs/cmd/demo", "Test"}, {"bgp/bfd", "Test"}, {"labs/accept", "TestSameKey"},
+	{"labs/bench", "Test"}, {"bgp/bfd", "Test"}, {"labs/accept", "TestSameKey"}, {"labs/accept", "TestAC02_"},
 }
 
-// schedule says what runs in lanes, in which order, and what runs alone afterwards.
+// schedule says what runs side by side, in which order, and what runs alone afterwards.
 func schedule(deferred []deferredTests) (beside, after []deferredTests) {
 	for _, d := range deferred {
 		for _, a := range alone {
@@ -215,12 +221,21 @@ func schedule(deferred []deferredTests) (beside, after []deferredTests) {
 	return beside, after
 }
 
-// inLanes tests each package, n at a time, and returns the first error.
-func inLanes(r *results, n int, o options, packages []deferredTests) error {
+// sideBySide tests each package, as many at a time as have a place, and returns the
+// first error.
+func sideBySide(r *results, n int64, o options, packages []deferredTests) error {
 	var g errgroup.Group
-	g.SetLimit(n)
+	free := semaphore.NewWeighted(n)
 	for _, d := range packages {
+		takes := int64(1)
+		if isLong(d.pkg) {
+			takes = min(2, n)
+		}
+		if err := free.Acquire(context.Background(), takes); err != nil {
+			return err
+		}
 		g.Go(func() error {
+			defer free.Release(takes)
 			own := newResults(r.w)
 			err := namespaceTests(own, o, d)
 			r.merge(own)
