@@ -13,6 +13,7 @@ import (
 
 	"github.com/wgbgp/wgbgp/internal/nstest"
 	"github.com/wgbgp/wgbgp/labs/daemons"
+	"github.com/wgbgp/wgbgp/labs/gwlab"
 )
 
 // figures are measurements by daemon.
@@ -56,7 +57,7 @@ func bgpBench(b *testing.B) bool {
 	return true
 }
 
-func program() []string { return []string{os.Getenv("WGBGP_TEST_DAEMON")} }
+func program() []string { return []string{os.Getenv(gwlab.EnvDaemon)} }
 
 // start begins a run that ends with fn.
 func start(b *testing.B, s subject, n network, fn func(r *run)) {

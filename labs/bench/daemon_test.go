@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 // without, since a benchmark may run at real-time priority and a compiler must not.
 func buildPrograms(t testing.TB) {
 	t.Helper()
-	if os.Getenv("WGBGP_TEST_DAEMON") != "" {
+	if os.Getenv(gwlab.EnvDaemon) != "" {
 		return
 	}
 	var err error
@@ -45,8 +45,8 @@ func buildPrograms(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = os.Setenv("WGBGP_TEST_DAEMON", daemon)
-	_ = os.Setenv("WGBGP_TEST_CLI", cli)
+	_ = os.Setenv(gwlab.EnvDaemon, daemon)
+	_ = os.Setenv(gwlab.EnvCLI, cli)
 }
 
 const (
@@ -69,7 +69,7 @@ name = "lan"
 // under the heartbeat, a TGW, and a neighbor that is a stopwatch.
 func startLab(t testing.TB) (*gwlab.Lab, *rawPeer) {
 	t.Helper()
-	spec := gwlab.Spec{Daemon: os.Getenv("WGBGP_TEST_DAEMON"), CLI: os.Getenv("WGBGP_TEST_CLI"), Gateways: []gwlab.Gateway{{Name: "gw1", TOML: rawConfig}}}
+	spec := gwlab.Spec{Daemon: os.Getenv(gwlab.EnvDaemon), CLI: os.Getenv(gwlab.EnvCLI), Gateways: []gwlab.Gateway{{Name: "gw1", TOML: rawConfig}}}
 	for i := range labSites {
 		spec.Sites = append(spec.Sites, gwlab.Site{Name: fmt.Sprintf("site%02d", i), Tables: probe})
 	}

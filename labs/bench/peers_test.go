@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/wgbgp/wgbgp/internal/nstest"
+	"github.com/wgbgp/wgbgp/labs/gwlab"
 	"github.com/wgbgp/wgbgp/wg"
 )
 
@@ -86,7 +87,7 @@ address = ["10.255.255.254/9"]
 		t.Fatal(err)
 	}
 	defer func() { _ = log.Close() }()
-	s.proc = exec.Command(os.Getenv("WGBGP_TEST_DAEMON"), "-f", s.file)
+	s.proc = exec.Command(os.Getenv(gwlab.EnvDaemon), "-f", s.file)
 	s.proc.Stdout, s.proc.Stderr = log, log
 	begin := time.Now()
 	if err := s.proc.Start(); err != nil {

@@ -15,24 +15,10 @@ var programs struct{ daemon, cli string }
 
 func TestMain(m *testing.M) {
 	node.Main()
-	os.Exit(func() int {
-		// The isolated copy of a test gets the programs from its parent.
-		programs.daemon, programs.cli = os.Getenv("WGBGP_TEST_DAEMON"), os.Getenv("WGBGP_TEST_CLI")
-		if programs.daemon == "" {
-			dir, err := os.MkdirTemp("", "wgbgp-programs-")
-			if err == nil {
-				defer func() { _ = os.RemoveAll(dir) }()
-				programs.daemon, programs.cli, err = gwlab.BuildPrograms(dir)
-			}
-			if err != nil {
-				_, _ = os.Stderr.WriteString(err.Error() + "\n")
-				return 1
-			}
-			_ = os.Setenv("WGBGP_TEST_DAEMON", programs.daemon)
-			_ = os.Setenv("WGBGP_TEST_CLI", programs.cli)
-		}
+	os.Exit(gwlab.Main(func() int {
+		programs.daemon, programs.cli = os.Getenv(gwlab.EnvDaemon), os.Getenv(gwlab.EnvCLI)
 		return m.Run()
-	}())
+	}))
 }
 
 // start builds a lab that ends with the test.

@@ -1,6 +1,7 @@
 package gwlab
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,4 +23,34 @@ func BuildPrograms(dir string) (daemon, cli string, err error) {
 		return "", "", fmt.Errorf("build the programs: %w\n%s", err, out)
 	}
 	return filepath.Join(dir, "wgbgpd"), filepath.Join(dir, "wgbgp"), nil
+}
+
+// What tests that run the programs, and their isolated copies, find them by.
+const (
+	EnvDaemon = "WGBGP_TEST_DAEMON"
+	EnvCLI    = "WGBGP_TEST_CLI"
+)
+
+// Main runs the tests of a package that need the programs, with their paths in
+// EnvDaemon and EnvCLI. Unless whoever started it has built them already, it builds
+// them, for as long as the tests run.
+func Main(run func() int) int {
+	if os.Getenv(EnvDaemon) != "" {
+		return run()
+	}
+	dir, err := os.MkdirTemp("", "wgbgp-programs-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	daemon, cli, err := BuildPrograms(dir)
+	if err == nil {
+		err = errors.Join(os.Setenv(EnvDaemon, daemon), os.Setenv(EnvCLI, cli))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return run()
 }

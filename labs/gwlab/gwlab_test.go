@@ -17,24 +17,10 @@ var daemon, cli string
 
 func TestMain(m *testing.M) {
 	node.Main()
-	os.Exit(func() int {
-		// The isolated copy of a test gets the programs from its parent.
-		if daemon, cli = os.Getenv("WGBGP_TEST_DAEMON"), os.Getenv("WGBGP_TEST_CLI"); daemon == "" {
-			dir, err := os.MkdirTemp("", "wgbgp-programs-")
-			if err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				return 1
-			}
-			defer func() { _ = os.RemoveAll(dir) }()
-			if daemon, cli, err = BuildPrograms(dir); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				return 1
-			}
-			_ = os.Setenv("WGBGP_TEST_DAEMON", daemon)
-			_ = os.Setenv("WGBGP_TEST_CLI", cli)
-		}
+	os.Exit(Main(func() int {
+		daemon, cli = os.Getenv(EnvDaemon), os.Getenv(EnvCLI)
 		return m.Run()
-	}())
+	}))
 }
 
 func start(t *testing.T, spec Spec) *Lab {

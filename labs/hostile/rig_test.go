@@ -23,7 +23,6 @@ import (
 
 // The isolated copy of a test reads its flags from the environment.
 const (
-	envDaemon    = "WGBGP_TEST_DAEMON"
 	envSeed      = "WGBGP_HOSTILE_SEED"
 	envMutations = "WGBGP_HOSTILE_MUTATIONS"
 )
@@ -34,23 +33,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	_ = os.Setenv(envSeed, *seed)
 	_ = os.Setenv(envMutations, *mutations)
-	os.Exit(func() int {
-		if os.Getenv(envDaemon) == "" {
-			dir, err := os.MkdirTemp("", "wgbgp-programs-")
-			if err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				return 1
-			}
-			defer func() { _ = os.RemoveAll(dir) }()
-			daemon, _, err := gwlab.BuildPrograms(dir)
-			if err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				return 1
-			}
-			_ = os.Setenv(envDaemon, daemon)
-		}
-		return m.Run()
-	}())
+	os.Exit(gwlab.Main(m.Run))
 }
 
 func or(a, b string) string {
@@ -144,7 +127,7 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.daemon, err = gw.Start("wgbgpd", os.Getenv(envDaemon), "-f", conf); err != nil {
+	if r.daemon, err = gw.Start("wgbgpd", os.Getenv(gwlab.EnvDaemon), "-f", conf); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -2,7 +2,6 @@ package interop
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,7 +16,6 @@ import (
 )
 
 const (
-	envDaemon = "WGBGP_TEST_DAEMON"
 	envUpdate = "WGBGP_INTEROP_UPDATE"
 	envOnly   = "WGBGP_INTEROP_ONLY"
 
@@ -34,23 +32,7 @@ func TestMain(m *testing.M) {
 		_ = os.Setenv(envUpdate, "1")
 	}
 	_ = os.Setenv(envOnly, *only)
-	os.Exit(func() int {
-		if os.Getenv(envDaemon) == "" {
-			dir, err := os.MkdirTemp("", "wgbgp-programs-")
-			if err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				return 1
-			}
-			defer func() { _ = os.RemoveAll(dir) }()
-			daemon, _, err := gwlab.BuildPrograms(dir)
-			if err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				return 1
-			}
-			_ = os.Setenv(envDaemon, daemon)
-		}
-		return m.Run()
-	}())
+	os.Exit(gwlab.Main(m.Run))
 }
 
 func TestMatrix(t *testing.T) {
@@ -87,7 +69,7 @@ func TestMatrix(t *testing.T) {
 		}
 		wg.Go(func() {
 			short := strings.ToLower(strings.ReplaceAll(c.name, " ", "")) + "-" + strings.ToLower(c.role)
-			r, err := newRig(lab, c, os.Getenv(envDaemon), exe, short)
+			r, err := newRig(lab, c, os.Getenv(gwlab.EnvDaemon), exe, short)
 			if err != nil {
 				t.Errorf("%s: %v", c.title(), err)
 				return

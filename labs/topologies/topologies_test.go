@@ -95,7 +95,7 @@ func TestKernelScenarios(t *testing.T) {
 // programs is the folder of wgbgpd, wgbgp and wgbgp-lab.
 func programs(t *testing.T) string {
 	t.Helper()
-	if daemon := os.Getenv("WGBGP_TEST_DAEMON"); daemon != "" {
+	if daemon := os.Getenv(gwlab.EnvDaemon); daemon != "" {
 		return filepath.Dir(daemon)
 	}
 	dir := t.TempDir()

@@ -99,7 +99,7 @@ func runHere(r *results, w io.Writer, o options) error {
 	if err != nil {
 		return err
 	}
-	for name, path := range map[string]string{"WGBGP_TEST_DAEMON": daemon, "WGBGP_TEST_CLI": cli} {
+	for name, path := range map[string]string{gwlab.EnvDaemon: daemon, gwlab.EnvCLI: cli} {
 		if err := os.Setenv(name, path); err != nil {
 			return err
 		}
