@@ -131,9 +131,7 @@ func (c *Core) wantNeighbors() {
 		n := &c.neighborsWant[i]
 		n.Flush = c.neighbors[n.Name].flush
 		n.Restarting = c.restarting(n)
-		if c.drain == DrainHandOver && !n.GracefulRestart || c.listens(c.neighbors[n.Name]) {
-			n.Export = false
-		}
+		n.Export = n.Export && c.Untold(n.Name) == ""
 	}
 }
 

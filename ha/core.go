@@ -79,6 +79,7 @@ type Core struct {
 
 	listening []*neighborState // that are told nothing yet, see listen.go
 	hearing   bool             // one of them is there
+	letIn     time.Time        // when the last of them were told
 }
 
 // Transition is a change of a site's verdict or of a session's state, for logs

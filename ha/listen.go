@@ -1,6 +1,7 @@
 package ha
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -19,7 +20,25 @@ const (
 	listenMore = 200 * time.Millisecond
 	// listenLimit bounds the wait for an allowed IP, which may not come.
 	listenLimit = 2 * quietAfter
+	// listenPace is between two times that sites are let in: each changes the export
+	// policy, whose size grows with the sites (8 ms of a core for 1,000 of them, see
+	// BenchmarkIntroduce of bgp/speaker), and thousands may come at once.
+	listenPace = 100 * time.Millisecond
 )
+
+// Untold says why a neighbor that is to be told by configuration is told nothing at
+// present; empty: it is told.
+func (c *Core) Untold(neighbor string) string {
+	n := c.neighbors[neighbor]
+	switch {
+	case n == nil:
+	case c.drain == DrainHandOver && !n.cfg.GracefulRestart:
+		return "nothing is announced: this host hands over"
+	case c.listens(n):
+		return fmt.Sprintf("nothing is announced before the prefixes of the site are allowed IPs of its peer, for at most %s after its session came up", listenLimit)
+	}
+	return ""
+}
 
 // listens reports whether the neighbor is to be heard before it is told anything. Two
 // that have one link-local address, on two interfaces, can only be told alike, so
@@ -31,6 +50,11 @@ func (c *Core) listens(n *neighborState) bool {
 // listen ends that for those whose prefixes arrive by the pass that was just made.
 func (c *Core) listen(w *walker) {
 	c.hearing = false
+	if next := c.letIn.Add(listenPace); len(c.listening) > 0 && w.now.Before(next) {
+		c.hearing = true
+		c.wake(next)
+		return
+	}
 	ended := false
 	c.listening = slices.DeleteFunc(c.listening, func(n *neighborState) bool {
 		n.introduced = c.introduced(w, n)
@@ -38,6 +62,7 @@ func (c *Core) listen(w *walker) {
 		return n.introduced
 	})
 	if ended {
+		c.letIn = w.now
 		c.wantNeighbors()
 	}
 }

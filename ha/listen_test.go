@@ -30,6 +30,9 @@ func (w *world) wantTold(what string, want bool) {
 	if got := tells(p, "paris"); got != want {
 		w.t.Errorf("%s: paris is told something: %t, want %t", what, got, want)
 	}
+	if why := w.c.Untold("paris"); (why == "") != want {
+		w.t.Errorf("%s: told %t, and the reason why not is %q", what, want, why)
+	}
 	if !tells(p, "tgw/1") {
 		w.t.Errorf("%s: the Transit Gateway is not told anything", what)
 	}
@@ -86,6 +89,40 @@ func TestSiteIsToldOnlyOnceItsAllowedIPsAreApplied(t *testing.T) {
 	w.now = w.now.Add(listenLimit)
 	if p = w.c.Plan(w.now); !tells(p, "paris") {
 		t.Error("not told although an allowed IP was waited for long enough")
+	}
+}
+
+// However many sites come at once, the export policy changes a few times a second.
+func TestSitesAreLetInTogether(t *testing.T) {
+	cfg := config(site("paris", 1), site("lyon", 2), site("nice", 3))
+	for i := range cfg.Neighbors {
+		if n := &cfg.Neighbors[i]; n.Kind == bgp.KindSite {
+			n.Import = &bgp.ImportPolicy{Allow: []bgp.PrefixRule{{Prefix: pfx("10.1.0.0/16"), LE: 24}}}
+		}
+	}
+	w := newWorld(t, cfg)
+	told := func() (n int) {
+		p := w.settle()
+		for _, s := range cfg.Sites {
+			if tells(p, s.Name) {
+				n++
+			}
+		}
+		return n
+	}
+	for i, s := range cfg.Sites {
+		w.step(NeighborObserved{bgp.NeighborState{Name: s.Name, State: bgp.StateEstablished, Since: w.now, EndOfRIB4: true}})
+		if got := told(); got != 1 {
+			t.Errorf("%d sites have come within some milliseconds: %d are told, want 1", i+1, got)
+		}
+		w.now = w.now.Add(time.Millisecond)
+	}
+	if due := w.c.Due(); due.After(w.now.Add(listenPace)) {
+		t.Errorf("due in %s, want within %s", due.Sub(w.now), listenPace)
+	}
+	w.now = w.now.Add(listenPace)
+	if got := told(); got != 3 {
+		t.Errorf("%s later %d are told, want all 3", listenPace, got)
 	}
 }
 

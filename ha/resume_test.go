@@ -134,6 +134,8 @@ func TestHandOverWithdrawsOnlyFromThoseWhoLoseItAnyway(t *testing.T) {
 	for i := range p.Neighbors {
 		if n := &p.Neighbors[i]; n.Export != n.GracefulRestart {
 			t.Errorf("neighbor %s: told something %v, does graceful restart %v", n.Name, n.Export, n.GracefulRestart)
+		} else if why := w.c.Untold(n.Name); (why == "") != n.Export {
+			t.Errorf("neighbor %s: told something %v, and the reason why not is %q", n.Name, n.Export, why)
 		}
 	}
 }

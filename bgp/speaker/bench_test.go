@@ -221,3 +221,30 @@ func BenchmarkManyNeighbors(b *testing.B) {
 	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
 }
+
+// BenchmarkIntroduce measures Apply when one of 1,000 sites, each with prefixes of
+// its own, is told its table from now on: what a cold start costs for each site that
+// has told its own (ha/listen.go), as far as they do not come in one plan.
+func BenchmarkIntroduce(b *testing.B) {
+	if !nstest.Isolate(b) {
+		return
+	}
+	const sites = 1000
+	s, _ := start(b, Config{})
+	var ns []bgp.Neighbor
+	full := table(4 * sites)
+	for i := range sites {
+		n := neighbor(fmt.Sprintf("site-%04d", i), fmt.Sprintf("127.0.%d.%d", 2+i/250, i%250+1), bgp.ASN(65001+i), "sites")
+		n.Export = false
+		ns = append(ns, n)
+		for k := i; k < len(full); k += sites {
+			full[k].Except, full[k].To = []string{n.Name}, full[k].To[1:]
+		}
+	}
+	apply(b, s, ns, full)
+	for i := 0; b.Loop(); i++ {
+		ns = slices.Clone(ns)
+		ns[i%sites].Export = !ns[i%sites].Export
+		s.Apply(context.Background(), uint64(i), ns, full)
+	}
+}

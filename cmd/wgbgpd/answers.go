@@ -168,7 +168,7 @@ func (b *backend) Neighbors(ctx context.Context) ([]api.Neighbor, error) {
 			if f, ok := fresh[n.Name]; ok {
 				s = f // with counters of this moment
 			}
-			a := neighbor(n, s, c.Config().Gateway.ASN, now, errs[n.Name])
+			a := neighbor(n, s, c.Config().Gateway.ASN, now, errs[n.Name], c.Untold(n.Name))
 			a.BFD, a.Origin = watched[n.Name], origin(n, found)
 			out = append(out, a)
 		})
@@ -186,7 +186,7 @@ func (b *backend) sessions() map[string]bgp.NeighborState {
 	return out
 }
 
-func neighbor(n *bgp.Neighbor, s bgp.NeighborState, own bgp.ASN, now time.Time, failure string) api.Neighbor {
+func neighbor(n *bgp.Neighbor, s bgp.NeighborState, own bgp.ASN, now time.Time, failure, untold string) api.Neighbor {
 	a := api.Neighbor{
 		Name: n.Name, Kind: string(n.Kind), Group: n.Group, Site: n.Site, Address: n.Address, LocalAddress: n.LocalAddress,
 		RouterID: s.RouterID, ASN: uint32(n.RemoteASN), LocalASN: uint32(cmp.Or(n.LocalASN, own)), State: string(s.State),
@@ -217,7 +217,11 @@ func neighbor(n *bgp.Neighbor, s bgp.NeighborState, own bgp.ASN, now time.Time, 
 	if s.NoIPv4 && a.Hint == "" {
 		a.Hint = "nothing of IPv4 is announced: it does not take IPv6 next hops for it (RFC 8950); switch that on there or set `next-hop4`"
 	}
-	if s.State != bgp.StateEstablished && a.Hint == "" && !n.Range.IsValid() && n.Dynamic == "" {
+	switch {
+	case a.Hint != "":
+	case s.State == bgp.StateEstablished && n.Export:
+		a.Hint = untold
+	case s.State != bgp.StateEstablished && !n.Range.IsValid() && n.Dynamic == "":
 		a.Hint = connectHint(n, s)
 	}
 	return a

@@ -75,7 +75,7 @@ func (b *backend) entries(ctx context.Context, wanted func(netip.Prefix) bool) (
 	return read(ctx, b, func(c *ha.Core, now time.Time) []api.RIBEntry {
 		groups := map[string][]string{}
 		c.Sessions(func(n *bgp.Neighbor, _ bgp.NeighborState) {
-			if n.Export && !n.Range.IsValid() {
+			if n.Export && !n.Range.IsValid() && c.Untold(n.Name) == "" {
 				groups[n.Group] = append(groups[n.Group], n.Name)
 			}
 		})
