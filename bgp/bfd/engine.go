@@ -7,12 +7,10 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"sync/atomic"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/wgbgp/wgbgp/bgp"
+	"github.com/wgbgp/wgbgp/internal/poll"
 )
 
 // Options configure an Engine.
@@ -33,13 +31,8 @@ type Options struct {
 type Engine struct {
 	opt Options
 
-	mu      sync.Mutex
-	gen     uint64
-	pending []bgp.BFDSession
-	changed bool
-	wake    int // eventfd, -1 while not running
-
-	stats counters
+	wanted poll.Mailbox[bgp.BFDSession]
+	stats  counters
 }
 
 type counters struct {
@@ -72,7 +65,7 @@ func New(opt Options) *Engine {
 		_, _ = crand.Read(seed[:])
 		opt.Random = rand.New(rand.NewChaCha8(seed)).Uint32
 	}
-	return &Engine{opt: opt, wake: -1}
+	return &Engine{opt: opt}
 }
 
 // Set hands over the whole set of sessions; names are unique, and so are pairs
@@ -82,29 +75,7 @@ func New(opt Options) *Engine {
 // take the silence for a failure. An older generation than the last is ignored.
 // Set returns at once and may be called before Run.
 func (e *Engine) Set(gen uint64, sessions []bgp.BFDSession) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if gen < e.gen {
-		return
-	}
-	e.gen, e.pending, e.changed = gen, slices.Clone(sessions), true
-	e.poke()
-}
-
-// poke ends a wait in epoll. The caller holds mu.
-func (e *Engine) poke() {
-	if e.wake >= 0 {
-		_, _ = unix.Write(e.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
-	}
-}
-
-// take returns the set that is to be run if it is a new one.
-func (e *Engine) take() ([]bgp.BFDSession, bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	p, ok := e.pending, e.changed
-	e.pending, e.changed = nil, false
-	return p, ok
+	e.wanted.Put(gen, slices.Clone(sessions))
 }
 
 // Stats returns the totals.
@@ -125,27 +96,8 @@ func (e *Engine) Run(ctx context.Context) error {
 		return fmt.Errorf("bfd engine: %w", err)
 	}
 	defer l.close()
-	e.mu.Lock()
-	e.wake = l.event
-	e.mu.Unlock()
-	stop := context.AfterFunc(ctx, func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.poke()
-	})
-	defer func() {
-		stop()
-		e.mu.Lock()
-		e.wake = -1
-		e.mu.Unlock()
-	}()
-	for ctx.Err() == nil {
-		if p, ok := e.take(); ok {
-			l.set(p)
-		}
-		if err := l.turn(); err != nil {
-			return fmt.Errorf("bfd engine: %w", err)
-		}
+	if err := e.wanted.Run(ctx, l.waiter, l.set, l.turn); err != nil {
+		return fmt.Errorf("bfd engine: %w", err)
 	}
 	l.farewell()
 	return nil

@@ -1,16 +1,14 @@
 package bfd
 
 import (
-	"errors"
-	"fmt"
 	"net/netip"
 	"os"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/wgbgp/wgbgp/internal/mmsg"
+	"github.com/wgbgp/wgbgp/internal/poll"
 )
 
 // fewSessions is up to where a packet is looked at the moment it arrives. With
@@ -21,19 +19,18 @@ const fewSessions = 16
 // loop is the state of a running engine. One goroutine owns it. Times are
 // durations since start, on the monotonic clock.
 //
-// There are two epoll sets. The inner one holds the sockets; the outer one
-// holds it as a one-shot event, and the eventfd. Between the moment the inner
-// one was looked at and the moment it is armed again, packets wake nobody.
+// There are two epoll sets. The inner one holds the sockets; the one that is waited
+// for holds it as a one-shot event. Between the moment the inner one was looked at
+// and the moment it is armed again, packets wake nobody.
 type loop struct {
 	e     *Engine
 	start time.Time
 
-	outer, inner, event, ctl int
-	waiter                   *os.File // outer as a file of the runtime's own poller
-	wait                     syscall.RawConn
-	events                   [64]unix.EpollEvent
-	muted                    bool
-	rearm                    time.Duration // when muted ends
+	waiter *poll.Waiter // holds only inner
+	inner  *poll.Set
+	ctl    int
+	muted  bool
+	rearm  time.Duration // when muted ends
 
 	byName  map[string]*session
 	byDiscr map[uint32]*session
@@ -68,7 +65,7 @@ type (
 
 func newLoop(e *Engine) (l *loop, err error) {
 	l = &loop{
-		e: e, start: time.Now(), in: new(inbox), outer: -1, inner: -1, event: -1, ctl: -1,
+		e: e, start: time.Now(), in: new(inbox), ctl: -1,
 		byName: map[string]*session{}, byDiscr: map[uint32]*session{}, byAddr: map[addrKey]*session{},
 		devices: map[string]*device{}, ports: map[portKey]*port{}, paths: map[pathKey]*path{}, byFD: map[int32]*port{},
 	}
@@ -78,36 +75,16 @@ func newLoop(e *Engine) (l *loop, err error) {
 			l.close()
 		}
 	}()
-	if l.outer, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return l, os.NewSyscallError("epoll_create1", err)
+	if l.waiter, err = poll.NewWaiter(); err != nil {
+		return l, err
 	}
-	// A thread that blocks in epoll_wait holds a processor of the Go scheduler,
-	// which its monitor thread then polls for. Hence the runtime waits for the
-	// epoll descriptor itself.
-	if err = unix.SetNonblock(l.outer, true); err != nil {
-		return l, os.NewSyscallError("fcntl", err)
-	}
-	l.waiter = os.NewFile(uintptr(l.outer), "epoll")
-	if l.wait, err = l.waiter.SyscallConn(); err != nil {
-		return l, fmt.Errorf("epoll: %w", err)
-	}
-	if l.inner, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return l, os.NewSyscallError("epoll_create1", err)
-	}
-	if l.event, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		return l, os.NewSyscallError("eventfd", err)
+	if l.inner, err = poll.NewSet(); err != nil {
+		return l, err
 	}
 	if l.ctl, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
 		return l, os.NewSyscallError("socket", err)
 	}
-	if err = control(l.outer, unix.EPOLL_CTL_ADD, l.event, unix.EPOLLIN); err != nil {
-		return l, err
-	}
-	return l, control(l.outer, unix.EPOLL_CTL_ADD, l.inner, unix.EPOLLIN|unix.EPOLLONESHOT)
-}
-
-func control(epoll, op, fd int, events uint32) error {
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(epoll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)}))
+	return l, l.waiter.Add(l.inner.FD(), unix.EPOLLIN|unix.EPOLLONESHOT, 0, 0)
 }
 
 func (l *loop) close() {
@@ -117,12 +94,11 @@ func (l *loop) close() {
 		}
 	}
 	if l.waiter != nil {
-		_ = l.waiter.Close() // and outer with it
-	} else {
-		closeFD(&l.outer)
+		l.waiter.Close()
 	}
-	closeFD(&l.inner)
-	closeFD(&l.event)
+	if l.inner != nil {
+		l.inner.Close()
+	}
 	closeFD(&l.ctl)
 }
 
@@ -146,7 +122,7 @@ func (l *loop) turn() error {
 	if l.muted && now >= l.rearm {
 		l.muted = false
 		l.drain()
-		if err := control(l.outer, unix.EPOLL_CTL_MOD, l.inner, unix.EPOLLIN|unix.EPOLLONESHOT); err != nil {
+		if err := l.waiter.Arm(l.inner.FD(), unix.EPOLLIN|unix.EPOLLONESHOT, 0, 0); err != nil {
 			return err
 		}
 	}
@@ -155,63 +131,31 @@ func (l *loop) turn() error {
 	return nil
 }
 
-// rest waits until something is ready or the deadline has passed (zero: none)
-// and handles what is ready.
+// rest waits until packets are there or the deadline has passed (zero: none).
 func (l *loop) rest(deadline time.Time) error {
-	if err := l.waiter.SetReadDeadline(deadline); err != nil {
+	events, err := l.waiter.Wait(deadline)
+	if err != nil || len(events) == 0 {
 		return err
 	}
-	var n int
-	var failed error
-	err := l.wait.Read(func(uintptr) bool {
-		n, failed = ready(l.outer, l.events[:])
-		return n > 0 || failed != nil
-	})
-	if failed != nil {
-		return failed
-	}
-	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		return err
-	}
-	for _, ev := range l.events[:n] {
-		if int(ev.Fd) == l.event {
-			var b [8]byte
-			_, _ = unix.Read(l.event, b[:])
-			continue
-		}
-		// Packets. The one-shot event is spent, so the next look is ours to time.
-		l.muted, l.rearm = true, 0
-		if len(l.byName) > fewSessions {
-			l.rearm = (l.now()/tick + 1) * tick
-		}
+	// The one-shot event is spent, so the next look is ours to time.
+	l.muted, l.rearm = true, 0
+	if len(l.byName) > fewSessions {
+		l.rearm = (l.now()/tick + 1) * tick
 	}
 	return nil
-}
-
-// ready asks an epoll set what is ready now.
-func ready(epoll int, events []unix.EpollEvent) (int, error) {
-	for {
-		n, err := unix.EpollWait(epoll, events, 0)
-		if err == nil {
-			return n, nil
-		}
-		if err != unix.EINTR {
-			return 0, os.NewSyscallError("epoll_wait", err)
-		}
-	}
 }
 
 // drain reads everything that has arrived.
 func (l *loop) drain() {
 	before := l.now()
 	for range maxDrain {
-		n, err := ready(l.inner, l.events[:])
-		for _, ev := range l.events[:n] {
+		events, err := l.inner.Ready()
+		for _, ev := range events {
 			if p := l.byFD[ev.Fd]; p != nil {
 				l.read(p)
 			}
 		}
-		if err != nil || n < len(l.events) {
+		if err != nil || len(events) < poll.Most {
 			break
 		}
 	}

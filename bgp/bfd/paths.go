@@ -86,7 +86,7 @@ func (l *loop) openBoth(q *path) error {
 		if err := p.open(); err != nil {
 			return err
 		}
-		if err := control(l.inner, unix.EPOLL_CTL_ADD, p.fd, unix.EPOLLIN); err != nil {
+		if err := l.inner.Add(p.fd, unix.EPOLLIN, int32(p.fd), 0); err != nil {
 			closeFD(&p.fd)
 			return err
 		}

@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/wgbgp/wgbgp/internal/poll"
 	"github.com/wgbgp/wgbgp/wg"
 )
 
@@ -37,13 +35,8 @@ type Options struct {
 type Engine struct {
 	opt Options
 
-	mu      sync.Mutex
-	gen     uint64
-	pending []wg.Probe // the set handed over last
-	changed bool       // and not taken yet
-	wake    int        // eventfd, -1 while not running
-
-	stats counters
+	wanted poll.Mailbox[wg.Probe]
+	stats  counters
 }
 
 type counters struct {
@@ -69,7 +62,7 @@ func New(opt Options) *Engine {
 	if opt.OnResult == nil {
 		opt.OnResult = func(wg.ProbeResult) {}
 	}
-	return &Engine{opt: opt, wake: -1}
+	return &Engine{opt: opt}
 }
 
 // Set hands over the whole set of probes, sorted by ID. Unchanged ones keep
@@ -77,35 +70,7 @@ func New(opt Options) *Engine {
 // changed; an older generation than the last is ignored. The slice must not be
 // changed afterwards: the same one again means that nothing changed and costs
 // nothing. Set returns at once and may be called before Run.
-func (e *Engine) Set(gen uint64, probes []wg.Probe) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if gen < e.gen {
-		return
-	}
-	e.gen = gen
-	if e.pending != nil && len(e.pending) == len(probes) && (len(probes) == 0 || &e.pending[0] == &probes[0]) {
-		return
-	}
-	e.pending, e.changed = probes, true
-	e.poke()
-}
-
-// poke ends a wait in epoll. The caller holds mu.
-func (e *Engine) poke() {
-	if e.wake >= 0 {
-		_, _ = unix.Write(e.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
-	}
-}
-
-// take returns the set that is to be run if it is a new one.
-func (e *Engine) take() ([]wg.Probe, bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	ok := e.changed
-	e.changed = false
-	return e.pending, ok
-}
+func (e *Engine) Set(gen uint64, probes []wg.Probe) { e.wanted.Put(gen, probes) }
 
 // Stats returns the totals.
 func (e *Engine) Stats() Stats {
@@ -125,27 +90,8 @@ func (e *Engine) Run(ctx context.Context) error {
 		return fmt.Errorf("probe engine: %w", err)
 	}
 	defer l.close()
-	e.mu.Lock()
-	e.wake = l.event
-	e.mu.Unlock()
-	stop := context.AfterFunc(ctx, func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.poke()
-	})
-	defer func() {
-		stop()
-		e.mu.Lock()
-		e.wake = -1
-		e.mu.Unlock()
-	}()
-	for ctx.Err() == nil {
-		if p, ok := e.take(); ok {
-			l.set(p)
-		}
-		if err := l.turn(); err != nil {
-			return fmt.Errorf("probe engine: %w", err)
-		}
+	if err := e.wanted.Run(ctx, l.waiter, l.set, l.turn); err != nil {
+		return fmt.Errorf("probe engine: %w", err)
 	}
 	return nil
 }

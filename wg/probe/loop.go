@@ -4,15 +4,14 @@ import (
 	"container/heap"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"os"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/wgbgp/wgbgp/internal/poll"
 	"github.com/wgbgp/wgbgp/wg"
 )
 
@@ -30,10 +29,9 @@ const (
 	discard = 9
 )
 
-// Kinds of epoll registrations, kept in EpollEvent.Pad.
+// Kinds of epoll registrations.
 const (
-	evWake = iota
-	evICMP
+	evICMP = iota
 	evTCP
 )
 
@@ -46,10 +44,8 @@ type loop struct {
 	grid  time.Duration // of the phases of new probes
 	seed  maphash.Seed
 
-	epoll, event, ctl int
-	waiter            *os.File // epoll as a file of the runtime's own poller
-	wait              syscall.RawConn
-	events            [128]unix.EpollEvent
+	waiter *poll.Waiter
+	ctl    int
 
 	byID    map[string]*target
 	slots   []*target // index is the slot in echo requests; nil: free
@@ -76,38 +72,19 @@ func newLoop(e *Engine) (*loop, error) {
 	l := &loop{
 		e: e, start: time.Now(), seed: maphash.MakeSeed(), in: new(inbox),
 		byID: map[string]*target{}, devices: map[string]*device{}, paths: map[pathKey]*path{}, byFD: map[int32]*path{},
-		epoll: -1, event: -1, ctl: -1,
+		ctl: -1,
 	}
 	l.onICMP, l.onUDP = l.sentICMP, l.sentUDP
 	var id [2]byte
 	_, _ = rand.Read(id[:])
 	l.id = binary.BigEndian.Uint16(id[:])
 	var err error
-	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return nil, os.NewSyscallError("epoll_create1", err)
-	}
-	// A thread that blocks in epoll_wait holds a processor of the Go scheduler,
-	// which its monitor thread then polls for: half of an idle daemon's cost.
-	// Hence the runtime waits for the epoll descriptor itself.
-	if err = unix.SetNonblock(l.epoll, true); err == nil {
-		l.waiter = os.NewFile(uintptr(l.epoll), "epoll")
-		l.wait, err = l.waiter.SyscallConn()
-	}
-	if err != nil {
-		l.close()
-		return nil, fmt.Errorf("epoll: %w", err)
-	}
-	if l.event, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		l.close()
-		return nil, os.NewSyscallError("eventfd", err)
+	if l.waiter, err = poll.NewWaiter(); err != nil {
+		return nil, err
 	}
 	if l.ctl, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
 		l.close()
 		return nil, os.NewSyscallError("socket", err)
-	}
-	if err = l.register(l.event, unix.EPOLLIN, int32(l.event), evWake); err != nil {
-		l.close()
-		return nil, err
 	}
 	return l, nil
 }
@@ -121,21 +98,10 @@ func (l *loop) close() {
 	for _, p := range l.paths {
 		p.close()
 	}
-	if l.waiter != nil {
-		_ = l.waiter.Close() // and epoll with it
-	} else if l.epoll >= 0 {
-		_ = unix.Close(l.epoll)
+	l.waiter.Close()
+	if l.ctl >= 0 {
+		_ = unix.Close(l.ctl)
 	}
-	for _, fd := range []int{l.event, l.ctl} {
-		if fd >= 0 {
-			_ = unix.Close(fd)
-		}
-	}
-}
-
-func (l *loop) register(fd int, events uint32, data, kind int32) error {
-	ev := unix.EpollEvent{Events: events, Fd: data, Pad: kind}
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &ev))
 }
 
 func (l *loop) now() time.Duration { return time.Since(l.start) }
@@ -146,65 +112,24 @@ func (l *loop) turn() error {
 	if len(l.timers) > 0 {
 		deadline = l.start.Add(l.timers[0].when)
 	}
-	if err := l.rest(deadline); err != nil {
+	var events []unix.EpollEvent
+	var err error
+	if !deadline.IsZero() && !time.Now().Before(deadline) {
+		events, err = l.waiter.Ready()
+	} else {
+		events, err = l.waiter.Wait(deadline)
+	}
+	if err != nil {
 		return err
 	}
+	l.handle(events)
 	return l.expire()
 }
 
-// rest waits until something is ready or the deadline has passed (zero: none)
-// and handles what is ready.
-func (l *loop) rest(deadline time.Time) error {
-	if !deadline.IsZero() && !time.Now().Before(deadline) {
-		return l.poll()
-	}
-	if err := l.waiter.SetReadDeadline(deadline); err != nil {
-		return err
-	}
-	var n int
-	var failed error
-	err := l.wait.Read(func(uintptr) bool {
-		n, failed = l.pending()
-		return n > 0 || failed != nil
-	})
-	if failed != nil {
-		return failed
-	}
-	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		return err
-	}
-	l.handle(n)
-	return nil
-}
-
-// pending asks what is ready now.
-func (l *loop) pending() (n int, err error) {
-	for {
-		n, err = unix.EpollWait(l.epoll, l.events[:], 0)
-		if err == nil {
-			return n, nil
-		}
-		if err != unix.EINTR {
-			return 0, os.NewSyscallError("epoll_wait", err)
-		}
-	}
-}
-
-// poll handles what is ready now.
-func (l *loop) poll() error {
-	n, err := l.pending()
-	if err == nil {
-		l.handle(n)
-	}
-	return err
-}
-
-func (l *loop) handle(n int) {
-	for _, ev := range l.events[:n] {
+// handle does what events ask for.
+func (l *loop) handle(events []unix.EpollEvent) {
+	for _, ev := range events {
 		switch ev.Pad {
-		case evWake:
-			var b [8]byte
-			_, _ = unix.Read(l.event, b[:])
 		case evICMP:
 			if p := l.byFD[ev.Fd]; p != nil {
 				l.read(p)
@@ -229,9 +154,11 @@ func (l *loop) expire() error {
 		}
 		if !drained {
 			drained = true
-			if err := l.poll(); err != nil {
+			events, err := l.waiter.Ready()
+			if err != nil {
 				return err
 			}
+			l.handle(events)
 			continue
 		}
 		l.e.stats.timeouts.Add(1)
@@ -330,7 +257,7 @@ func (l *loop) ready(p *path, kind wg.ProbeKind, now time.Duration) error {
 			return err
 		}
 		l.byFD[int32(p.icmp)] = p
-		return l.register(p.icmp, unix.EPOLLIN, int32(p.icmp), evICMP)
+		return l.waiter.Add(p.icmp, unix.EPOLLIN, int32(p.icmp), evICMP)
 	case kind == wg.ProbeHeartbeat && p.udp < 0:
 		return p.openUDP()
 	case kind != wg.ProbeICMP && kind != wg.ProbeHeartbeat && kind != wg.ProbeTCP:

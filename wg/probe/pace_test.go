@@ -56,20 +56,3 @@ func TestRhythmOfThousandsMayChangeAtOnce(t *testing.T) {
 		t.Errorf("a probe was started anew: %d probes, %d timers, want %d", len(l.byID), len(l.timers), n)
 	}
 }
-
-func TestSameSetAgainIsNotLookedAt(t *testing.T) {
-	e := New(Options{})
-	probes := []wg.Probe{heartbeat("h", "wg0", "10.7.0.2")}
-	e.Set(1, probes)
-	if _, ok := e.take(); !ok {
-		t.Fatal("the first set was not taken")
-	}
-	e.Set(2, probes)
-	if _, ok := e.take(); ok {
-		t.Error("the same set was taken again")
-	}
-	e.Set(3, append([]wg.Probe{}, probes...))
-	if _, ok := e.take(); !ok {
-		t.Error("another set was not taken")
-	}
-}

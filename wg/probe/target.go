@@ -403,7 +403,7 @@ func (l *loop) connect(t *target) {
 	case nil:
 		l.connected(t)
 	case unix.EINPROGRESS:
-		if err = l.register(fd, unix.EPOLLOUT, int32(t.slot), evTCP); err != nil {
+		if err = l.waiter.Add(fd, unix.EPOLLOUT, int32(t.slot), evTCP); err != nil {
 			l.unsent(t, err)
 			return
 		}
