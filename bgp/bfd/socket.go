@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wgbgp/wgbgp/internal/mmsg"
 )
 
 const (
@@ -195,30 +197,17 @@ func address(v6 bool, a netip.Addr, port int) unix.Sockaddr {
 	return s
 }
 
-// noteOf translates a system error for operators. ENOKEY and EDESTADDRREQ are
-// WireGuard's (drivers/net/wireguard/device.c: wg_xmit).
+// noteOf translates a system error for operators.
 func noteOf(err error) string {
 	switch {
 	case err == nil:
 		return ""
-	case errors.Is(err, errNoDevice), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
+	case errors.Is(err, errNoDevice), mmsg.NoDevice(err):
 		return "no-device"
-	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ENETDOWN), errors.Is(err, unix.EHOSTDOWN):
+	case mmsg.Unreachable(err):
 		return "unreachable"
-	case errors.Is(err, unix.ENOKEY):
-		return "send: no peer has the neighbor in its allowed IPs"
-	case errors.Is(err, unix.EDESTADDRREQ):
-		return "send: the peer has no endpoint yet"
-	case errors.Is(err, unix.EADDRNOTAVAIL):
-		return "send: the local address does not exist"
 	case errors.Is(err, unix.EADDRINUSE):
 		return "receive: another program holds UDP port 3784"
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return "send: not permitted"
-	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOBUFS):
-		return "send: buffer full"
-	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
-		return "send: too many open files"
 	}
-	return "send: " + err.Error()
+	return mmsg.SendError(err)
 }

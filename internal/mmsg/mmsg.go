@@ -6,6 +6,7 @@ package mmsg
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"time"
 	"unsafe"
@@ -136,3 +137,32 @@ func Age(timestamp []byte, wall time.Time) time.Duration {
 	}
 	return age
 }
+
+// SendError says in an operator's words why a packet could not be sent by a tunnel.
+// ENOKEY and EDESTADDRREQ are WireGuard's (drivers/net/wireguard/device.c: wg_xmit).
+func SendError(err error) string {
+	switch {
+	case errors.Is(err, unix.ENOKEY):
+		return "send: no peer has the target in its allowed IPs"
+	case errors.Is(err, unix.EDESTADDRREQ):
+		return "send: the peer has no endpoint yet"
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return "send: the local address does not exist"
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return "send: not permitted"
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOBUFS):
+		return "send: buffer full"
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
+		return "send: too many open files"
+	}
+	return "send: " + err.Error()
+}
+
+// Unreachable reports whether the network, not this host, is why a packet can not be
+// sent.
+func Unreachable(err error) bool {
+	return errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.ENETDOWN) || errors.Is(err, unix.EHOSTDOWN)
+}
+
+// NoDevice reports whether the interface is gone that a socket is bound to.
+func NoDevice(err error) bool { return errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO) }

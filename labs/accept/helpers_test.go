@@ -211,9 +211,7 @@ func favor(t *testing.T) {
 	}
 }
 
-// drops counts what the hosts of a lab dropped because a queue was full: that of
-// a TUN, whose process had no processor, or that of a socket, such as the 200 kB
-// of Debian's wireguard-go. WireGuard's own refusals are not among them.
+// drops counts what the hosts of a lab dropped because a queue was full.
 func drops(l *gwlab.Lab) (n int, text string) {
 	hosts := []*netlab.Host{l.VPC, l.TGW, l.Internet}
 	for _, g := range l.Gateways {
@@ -222,30 +220,11 @@ func drops(l *gwlab.Lab) (n int, text string) {
 	for _, s := range l.Sites {
 		hosts = append(hosts, s.Host, s.LAN)
 	}
-	var b strings.Builder
 	for _, h := range hosts {
-		for _, file := range []string{"dev", "udp", "raw"} {
-			out, err := h.Run("cat", "/proc/net/"+file)
-			if err != nil {
-				continue
-			}
-			for line := range strings.Lines(out) {
-				f := strings.Fields(strings.Replace(line, ":", " ", 1))
-				what, count := "", "0"
-				switch {
-				case file == "dev" && len(f) == 17:
-					what, count = "interface "+f[0], f[12] // to be sent; proc_pid_net(5)
-				case file != "dev" && len(f) > 12:
-					what, count = file+" socket "+f[1], f[len(f)-1]
-				}
-				if k, err := strconv.Atoi(count); err == nil && k > 0 {
-					n += k
-					fmt.Fprintf(&b, "%s: %s dropped %d\n", h.Name(), what, k)
-				}
-			}
-		}
+		k, where := netlab.FullQueues(h.Name(), func(file string) (string, error) { return h.Run("cat", "/proc/net/"+file) })
+		n, text = n+k, text+where
 	}
-	return n, b.String()
+	return n, text
 }
 
 // stays wants try to hold all the time.

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"net/netip"
 	"os"
 	"slices"
 	"time"
+
+	"github.com/wgbgp/wgbgp/bgp"
 )
 
 // Event is one change, as written to Config.Events.
@@ -25,6 +28,30 @@ type Event struct {
 	Neighbor string `json:"neighbor,omitempty"`
 	State    string `json:"state,omitempty"`
 	Reason   string `json:"reason,omitempty"`
+}
+
+// WriteEvents writes events in the order of their time, and of one instant in that of
+// their prefixes, in one go.
+func WriteEvents(w io.Writer, events []Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(events, func(a, b Event) int {
+		if c := a.At.Compare(b.At); c != 0 || !a.Prefix.IsValid() || !b.Prefix.IsValid() {
+			return c
+		}
+		return bgp.ComparePrefix(a.Prefix, b.Prefix)
+	})
+	var text []byte
+	for _, e := range events {
+		line, err := json.Marshal(e)
+		if err != nil {
+			return err
+		}
+		text = append(append(text, line...), '\n')
+	}
+	_, err := w.Write(text)
+	return err
 }
 
 // ReadEvents reads what a router has written so far; a file that does not exist

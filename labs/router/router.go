@@ -3,7 +3,6 @@ package router
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -213,25 +212,10 @@ func (r *Router) write(events []Event, via map[netip.Prefix][]string) {
 		}
 	}
 	r.routes = via
-	if r.events == nil || len(events) == 0 {
+	if r.events == nil {
 		return
 	}
-	slices.SortStableFunc(events, func(a, b Event) int {
-		if c := a.At.Compare(b.At); c != 0 || !a.Prefix.IsValid() || !b.Prefix.IsValid() {
-			return c
-		}
-		return bgp.ComparePrefix(a.Prefix, b.Prefix)
-	})
-	var text []byte
-	for _, e := range events {
-		line, err := json.Marshal(e)
-		if err != nil {
-			r.log.Error("event", "err", err)
-			continue
-		}
-		text = append(append(text, line...), '\n')
-	}
-	if _, err := r.events.Write(text); err != nil {
+	if err := WriteEvents(r.events, events); err != nil {
 		r.log.Error("events", "err", err)
 	}
 }

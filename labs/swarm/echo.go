@@ -80,7 +80,10 @@ func checksum(b []byte) uint16 {
 	return uint16(s)
 }
 
-// oneByOne is a socket without batches, whose buffers would take 16 MB per peer.
+// Bind is a device's socket, without the batches whose buffers would take 16 MB a
+// device.
+func (l Listen) Bind() conn.Bind { return &oneByOne{listen: l} }
+
 type oneByOne struct {
 	listen Listen
 	mu     sync.Mutex

@@ -72,7 +72,7 @@ func Run(file string, log *slog.Logger) error {
 		if err != nil {
 			return err
 		}
-		d, err := Start(listenUDP, private, gateway, c.Outer.Port()+uint16(i))
+		d, err := Start(ListenUDP, private, gateway, c.Outer.Port()+uint16(i))
 		if err != nil {
 			return fmt.Errorf("%s: %w", name(i), err)
 		}
@@ -86,7 +86,8 @@ func Run(file string, log *slog.Logger) error {
 // Listen opens the UDP socket of a site.
 type Listen func(port uint16) (*net.UDPConn, error)
 
-func listenUDP(port uint16) (*net.UDPConn, error) {
+// ListenUDP opens it on IPv4, at any address of the host.
+func ListenUDP(port uint16) (*net.UDPConn, error) {
 	return net.ListenUDP("udp4", &net.UDPAddr{Port: int(port)})
 }
 
@@ -103,7 +104,7 @@ func StartOn(t tun.Device, listen Listen, private, gateway string, port uint16) 
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
-	d := device.NewDevice(t, &oneByOne{listen: listen}, device.NewLogger(device.LogLevelSilent, ""))
+	d := device.NewDevice(t, listen.Bind(), device.NewLogger(device.LogLevelSilent, ""))
 	err := d.IpcSet(fmt.Sprintf("private_key=%s\nlisten_port=%d\npublic_key=%s\nallowed_ip=0.0.0.0/0\n",
 		hex.EncodeToString(mine), port, hex.EncodeToString(theirs)))
 	if err == nil {

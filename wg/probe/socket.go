@@ -7,6 +7,8 @@ import (
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/wgbgp/wgbgp/internal/mmsg"
 )
 
 // path is one way out: interface, family and source. Probes that share it share
@@ -201,32 +203,19 @@ const (
 	reasonUnreachable = "unreachable"
 )
 
-// reasonOf translates a system error. ENOKEY and EDESTADDRREQ are WireGuard's
-// (drivers/net/wireguard/device.c: wg_xmit).
+// reasonOf translates a system error for operators.
 func reasonOf(err error) string {
 	switch {
 	case err == nil:
 		return ""
-	case errors.Is(err, errNoDevice), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
+	case errors.Is(err, errNoDevice), mmsg.NoDevice(err):
 		return reasonNoDevice
 	case errors.Is(err, unix.ECONNREFUSED):
 		return reasonRefused
 	case errors.Is(err, unix.ETIMEDOUT):
 		return reasonTimeout
-	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ENETDOWN), errors.Is(err, unix.EHOSTDOWN):
+	case mmsg.Unreachable(err):
 		return reasonUnreachable
-	case errors.Is(err, unix.ENOKEY):
-		return "send: no peer has the target in its allowed IPs"
-	case errors.Is(err, unix.EDESTADDRREQ):
-		return "send: the peer has no endpoint yet"
-	case errors.Is(err, unix.EADDRNOTAVAIL):
-		return "send: the source address does not exist"
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return "send: not permitted"
-	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOBUFS):
-		return "send: buffer full"
-	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
-		return "send: too many open files"
 	}
-	return "send: " + err.Error()
+	return mmsg.SendError(err)
 }

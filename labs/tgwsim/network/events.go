@@ -1,12 +1,11 @@
 package network
 
 import (
-	"encoding/json"
 	"net/netip"
 	"slices"
 	"time"
 
-	"github.com/wgbgp/wgbgp/bgp"
+	"github.com/wgbgp/wgbgp/labs/router"
 	"github.com/wgbgp/wgbgp/labs/tgwsim/routing"
 )
 
@@ -46,22 +45,7 @@ func (n *Network) write(spec *Spec, events []Event, decisions []*routing.Decisio
 		}
 	}
 	n.written = ways
-	slices.SortStableFunc(events, func(a, b Event) int {
-		if c := a.At.Compare(b.At); c != 0 || !a.Prefix.IsValid() || !b.Prefix.IsValid() {
-			return c
-		}
-		return bgp.ComparePrefix(a.Prefix, b.Prefix)
-	})
-	var text []byte
-	for _, e := range events {
-		line, err := json.Marshal(e)
-		if err != nil {
-			n.log.Error("event", "err", err)
-			continue
-		}
-		text = append(append(text, line...), '\n')
-	}
-	if _, err := n.events.Write(text); len(text) > 0 && err != nil {
+	if err := router.WriteEvents(n.events, events); err != nil {
 		n.log.Error("events", "err", err)
 	}
 }
