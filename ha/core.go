@@ -18,6 +18,7 @@ type Core struct {
 	cfg     *Config // the same with what was discovered
 	started time.Time
 	now     time.Time // of the latest fact or plan
+	whole   time.Time // of the latest plan: every fact until then has been looked at
 	drain   DrainPhase
 
 	sites           []*siteState // by name
@@ -304,7 +305,7 @@ func (c *Core) Changed() bool { return c.dirty }
 
 // tick lets time pass: verdicts that depend on it are judged again.
 func (c *Core) tick(now time.Time) {
-	c.now = now
+	c.now, c.whole = now, now
 	if c.due.IsZero() || now.Before(c.due) {
 		return
 	}

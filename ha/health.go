@@ -46,6 +46,7 @@ type health struct {
 	readErr  bool      // the last dump failed
 	reloaded bool      // checks were added since the last judge
 	enabled  bool      // by an order, against the configuration
+	whole    time.Time // see asOf; zero: now
 
 	verdict Verdict
 	since   time.Time // of verdict

@@ -254,7 +254,7 @@ func (h *health) checks(now time.Time) []CheckState {
 	out := make([]CheckState, len(h.list))
 	for i := range h.list {
 		c := &h.list[i]
-		v := c.look(now)
+		v := c.look(h.asOf(now))
 		out[i] = CheckState{
 			Name: c.cfg.Name, Kind: c.cfg.Kind, Target: c.target(),
 			OK: v.verdict == Up || v.verdict == Suspect, State: v.verdict, Since: v.since,

@@ -44,7 +44,7 @@ func (h *health) combine(now time.Time) view {
 			continue
 		}
 		c := &h.list[i]
-		v := c.look(now)
+		v := c.look(h.asOf(now))
 		if v.verdict == Down && v.reason == ReasonProbe {
 			v.reason, v.detail = h.tunnel.whyUnanswered(c)
 		}
@@ -139,6 +139,16 @@ func (h *health) settle() {
 	}
 }
 
+// asOf is until when what was observed is known. Evidence does not age before the
+// facts that came meanwhile have been looked at: after a pause of this process, the
+// first of them must not find all others missing.
+func (h *health) asOf(now time.Time) time.Time {
+	if !h.whole.IsZero() && h.whole.Before(now) {
+		return h.whole
+	}
+	return now
+}
+
 // judge says what follows from the evidence now. It costs a few comparisons
 // per check and allocates only when the set of failed prefixes changes.
 func (h *health) judge(now time.Time) Judgement {
@@ -228,7 +238,7 @@ func peerState(v view) string {
 // bound says why the prefixes of a check that names some may not be announced;
 // ReasonNone when they may.
 func (h *health) bound(c *check, now time.Time) (Reason, string) {
-	v := c.look(now)
+	v := c.look(h.asOf(now))
 	damped := c.damper.look(now, v.verdict == Up || v.verdict == Suspect, &h.site.Damping)
 	switch {
 	case v.verdict == Down:
@@ -295,11 +305,15 @@ func (h *health) next(now time.Time) time.Time {
 	}
 	consider(h.hold)
 	consider(h.damper.reuse(&h.site.Damping))
+	asOf := h.asOf(now)
 	for i := range h.list {
 		c := &h.list[i]
 		suspect, void := c.stale()
-		consider(suspect)
-		consider(void)
+		for _, t := range []time.Time{suspect, void} {
+			if t.After(asOf) && (n.IsZero() || t.Before(n)) {
+				n = t // may have passed: then it is judged by the next plan
+			}
+		}
 		if len(c.cfg.Prefixes) > 0 && !c.fell.IsZero() && c.level == levelUp {
 			consider(c.rose.Add(h.site.HoldDown))
 		}

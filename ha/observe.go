@@ -177,6 +177,7 @@ func (c *Core) admit(template *bgp.Neighbor, st bgp.NeighborState) *neighborStat
 // judge asks the site's health again and notes whether the plan may differ.
 func (c *Core) judge(now time.Time, s *siteState) {
 	was := s.judged
+	s.health.whole = c.whole
 	s.judged = s.health.judge(now)
 	if was.Verdict != s.judged.Verdict || was.Reason != s.judged.Reason || was.Detail != s.judged.Detail || !was.Since.Equal(s.judged.Since) ||
 		!slices.Equal(was.FailedPrefixes, s.judged.FailedPrefixes) {
