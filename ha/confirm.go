@@ -60,7 +60,7 @@ func (c *Core) believe(now time.Time, n *neighborState) {
 	}
 	known, alive := n.evidence()
 	if x := n.confirm; x != nil && !known {
-		if until := n.suspected.Add(x.cfg.Wait); now.Before(until) {
+		if until := n.suspected.Add(x.cfg.Wait); c.asOf(now).Before(until) {
 			c.wake(until)
 			return
 		}

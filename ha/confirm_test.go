@@ -1,6 +1,7 @@
 package ha
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -90,6 +91,24 @@ func TestSilentEvidenceIsWaitedForNoLongerThanItMay(t *testing.T) {
 	w.wantMED("before the wait is over", 50)
 	w.now = w.now.Add(100 * time.Millisecond)
 	w.wantMED("after it", 10)
+}
+
+// After a pause of the process, that the host lives may stand behind another fact
+// about it: the wait is over when all that came is known.
+func TestPauseOfTheProcessIsNoSilenceOfTheEvidence(t *testing.T) {
+	for _, alive := range []bool{true, false} {
+		w := confirmWorld(t, true)
+		w.bfd("a", bfdFailed)
+		w.wantMED("BFD alone", 50)
+		w.now = w.now.Add(5 * time.Second)
+		w.session("a", false)
+		want := uint32(10)
+		if alive {
+			w.answer(true, true)
+			want = 50
+		}
+		w.wantMED(fmt.Sprintf("after a pause, answered %t", alive), want)
+	}
 }
 
 func TestHostThatIsBackNeedsAFreshSuspicion(t *testing.T) {

@@ -323,6 +323,19 @@ func (c *Core) tick(now time.Time) {
 	}
 }
 
+// asOf is until when it is known what came. Evidence does not age before that has been
+// looked at: after a pause of this process, the first fact must not find all others
+// missing.
+func (c *Core) asOf(now time.Time) time.Time { return knownAt(c.whole, now) }
+
+// knownAt is the earlier one of now and the last plan, zero: there was none.
+func knownAt(whole, now time.Time) time.Time {
+	if !whole.IsZero() && whole.Before(now) {
+		return whole
+	}
+	return now
+}
+
 func (c *Core) wake(at time.Time) {
 	if c.due.IsZero() || at.Before(c.due) {
 		c.due = at

@@ -139,15 +139,8 @@ func (h *health) settle() {
 	}
 }
 
-// asOf is until when what was observed is known. Evidence does not age before the
-// facts that came meanwhile have been looked at: after a pause of this process, the
-// first of them must not find all others missing.
-func (h *health) asOf(now time.Time) time.Time {
-	if !h.whole.IsZero() && h.whole.Before(now) {
-		return h.whole
-	}
-	return now
-}
+// asOf is what evidence ages by, see Core.asOf.
+func (h *health) asOf(now time.Time) time.Time { return knownAt(h.whole, now) }
 
 // judge says what follows from the evidence now. It costs a few comparisons
 // per check and allocates only when the set of failed prefixes changes.

@@ -69,7 +69,7 @@ func (s *Set) Close() { _ = unix.Close(s.fd) }
 
 // Waiter is a set that can be waited for, until somebody wakes it.
 type Waiter struct {
-	set   *Set
+	*Set
 	event int // eventfd
 	file  *os.File
 	conn  syscall.RawConn
@@ -91,7 +91,7 @@ func NewWaiter() (*Waiter, error) {
 		s.Close()
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	w := &Waiter{set: s, event: -1, file: os.NewFile(uintptr(s.fd), "epoll")}
+	w := &Waiter{Set: s, event: -1, file: os.NewFile(uintptr(s.fd), "epoll")}
 	if w.conn, err = w.file.SyscallConn(); err != nil {
 		w.Close()
 		return nil, fmt.Errorf("epoll: %w", err)
@@ -107,16 +107,6 @@ func NewWaiter() (*Waiter, error) {
 	return w, nil
 }
 
-// Add and Arm are those of Set.
-func (w *Waiter) Add(fd int, events uint32, data, kind int32) error {
-	return w.set.Add(fd, events, data, kind)
-}
-
-// Arm is that of Set.
-func (w *Waiter) Arm(fd int, events uint32, data, kind int32) error {
-	return w.set.Arm(fd, events, data, kind)
-}
-
 // Wait returns what is ready as soon as anything is, or nothing once the deadline
 // has passed (zero: none) or somebody called Wake. With a deadline in the past it
 // does not look.
@@ -127,7 +117,7 @@ func (w *Waiter) Wait(deadline time.Time) ([]unix.EpollEvent, error) {
 	var events []unix.EpollEvent
 	var failed error
 	err := w.conn.Read(func(uintptr) bool {
-		events, failed = w.set.Ready()
+		events, failed = w.Set.Ready()
 		return len(events) > 0 || failed != nil
 	})
 	if failed == nil && err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -138,7 +128,7 @@ func (w *Waiter) Wait(deadline time.Time) ([]unix.EpollEvent, error) {
 
 // Ready returns what is ready now.
 func (w *Waiter) Ready() ([]unix.EpollEvent, error) {
-	events, err := w.set.Ready()
+	events, err := w.Set.Ready()
 	return w.without(events), err
 }
 
